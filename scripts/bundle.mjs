@@ -1,0 +1,20 @@
+// Bundles what runs outside the library (node agent, Lambda handlers, commands) to one file each, so that a consumer
+// needs neither esbuild nor a network to synthesise (docs/adr/0001-bundled-at-package-build.md).
+import { existsSync, readdirSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const common = { bundle: true, platform: 'node', format: 'cjs', legalComments: 'none', logLevel: 'warning' };
+
+// The agent runs on Debian 13's own nodejs (20).
+await build({ ...common, target: 'node20', entryPoints: ['agent/src/main.ts'], outfile: 'assets/node/agent/mail-agent.js' });
+
+// One folder per handler, so that each is an asset of its own. Handlers take the SDK with them: the version in the
+// Lambda runtime may lack an API that they call.
+for (const name of readdirSync('handlers').filter((entry) => existsSync(`handlers/${entry}/index.ts`))) {
+  await build({ ...common, target: 'node22', entryPoints: [`handlers/${name}/index.ts`], outfile: `dist/handlers/${name}/index.js` });
+}
+
+for (const name of readdirSync('bin').filter((entry) => entry.startsWith('mail-') && entry.endsWith('.ts'))) {
+  const target = `dist/bin/${name.replace(/\.ts$/, '.js')}`;
+  await build({ ...common, target: 'node20', entryPoints: [`bin/${name}`], outfile: target });
+}
