@@ -1,5 +1,5 @@
 const common = {
-  transform: { '^.+\\.ts$': ['ts-jest', { diagnostics: false }] },
+  transform: { '^.+\\.ts$': ['ts-jest', { diagnostics: false }] }, // `npm run lint` checks the types
   testEnvironment: 'node',
 };
 
@@ -13,5 +13,9 @@ module.exports = {
       setupFilesAfterEnv: ['aws-cdk-lib/testhelpers/jest-autoclean'],
     },
     { ...common, displayName: 'agent', testMatch: ['<rootDir>/agent/test/**/*.test.ts'] },
+    { ...common, displayName: 'local', testMatch: ['<rootDir>/local/test/**/*.test.ts'] },
+    { ...common, displayName: 'examples', testMatch: ['<rootDir>/test/examples/**/*.test.ts'] },
+    // Real nodes; needs the sandbox: `npm run test:system`.
+    { ...common, displayName: 'system', testMatch: ['<rootDir>/test/system/**/*.test.ts'] },
   ],
 };

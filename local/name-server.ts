@@ -1,0 +1,35 @@
+import { type ChildProcess } from 'node:child_process';
+import { openSync } from 'node:fs';
+import * as path from 'node:path';
+import type { Plan } from './plan';
+import { start } from './run';
+
+/** Answers for the cluster's own names and denies all others, as nothing else can be reached. */
+export class NameServer {
+  private process?: ChildProcess;
+
+  constructor(
+    private readonly plan: Plan,
+    private readonly folder: string,
+  ) {}
+
+  public start(): void {
+    const hostname = this.plan.environment.MAIL_HOSTNAME;
+    const domains = this.plan.environment.MAIL_DOMAINS.split(' ');
+    this.process = start(
+      'dnsmasq',
+      [
+        ...['--keep-in-foreground', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--local=/#/', '--user=root'],
+        ...[`--listen-address=${this.plan.gateway}`, '--bind-interfaces', '--pid-file='],
+        ...this.plan.balancerAddresses.map((address) => `--host-record=${hostname},${address}`),
+        ...domains.map((domain) => `--mx-host=${domain},${hostname},10`),
+        ...this.plan.nodes.map((node) => `--host-record=${node.name},${node.address}`),
+      ],
+      openSync(path.join(this.folder, 'dnsmasq.log'), 'a'),
+    );
+  }
+
+  public stop(): void {
+    this.process?.kill('SIGKILL');
+  }
+}

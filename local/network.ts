@@ -1,0 +1,61 @@
+import { writeFileSync } from 'node:fs';
+import type { Plan, PlannedNode } from './plan';
+import { run } from './run';
+
+const BRIDGE = 'vpc';
+
+/** Link-local address of the instance metadata service. */
+export const METADATA_ADDRESS = '169.254.169.254';
+
+/** Lays the cluster's network into the current network namespace, which the sandbox made. */
+export async function layNetwork(plan: Plan): Promise<void> {
+  const addresses = [plan.gateway, ...plan.balancerAddresses].map(
+    (address) => `address add ${address}/${plan.prefixLength} dev ${BRIDGE}`,
+  );
+  await batch([
+    `link add ${BRIDGE} type bridge`,
+    `link set ${BRIDGE} up`,
+    ...addresses,
+    `address add ${METADATA_ADDRESS}/32 dev lo`,
+    // Replies of nodes to a client's own address come back to the balancer, as an NLB that preserves client addresses has it.
+    'rule add fwmark 1 lookup 100',
+    'route add local default dev lo table 100',
+  ]);
+  writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+  for (const scope of ['all', 'default', BRIDGE]) writeFileSync(`/proc/sys/net/ipv4/conf/${scope}/rp_filter`, '0');
+  await run('nft', ['-f', '-'], {
+    input: `table ip balancer {
+      chain divert { type filter hook prerouting priority mangle; meta l4proto tcp socket transparent 1 meta mark set 1 accept; }
+    }`,
+  });
+}
+
+/** Makes the node's network namespace, joined to the cluster's network. */
+export async function plugIn(node: PlannedNode, plan: Plan): Promise<void> {
+  const octets = node.address.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
+  await run('ip', ['netns', 'add', node.name]);
+  await batch([
+    // A fixed hardware address: neighbours need not learn a new one when a node is booted again.
+    `link add ${node.name} type veth peer name host0 address 02:00:${octets.join(':')} netns ${node.name}`,
+    `link set ${node.name} master ${BRIDGE} up`,
+  ]);
+  await batch(
+    [
+      'link set lo up',
+      `address add ${node.address}/${plan.prefixLength} dev host0`,
+      'link set host0 up',
+      `route add default via ${plan.gateway}`,
+    ],
+    node.name,
+  );
+}
+
+/** Takes the node off the network at once, as a cut cable would. */
+export async function unplug(node: PlannedNode): Promise<void> {
+  await run('ip', ['netns', 'delete', node.name]);
+  await run('ip', ['link', 'delete', node.name]).catch(() => undefined); // gone with the namespace when nothing holds it
+}
+
+async function batch(lines: string[], namespace?: string): Promise<void> {
+  await run('ip', [...(namespace ? ['-n', namespace] : []), '-batch', '-'], { input: lines.join('\n') });
+}

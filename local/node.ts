@@ -1,0 +1,164 @@
+import { type ChildProcess } from 'node:child_process';
+import { mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import * as path from 'node:path';
+import { plugIn } from './network';
+import type { Plan, PlannedNode } from './plan';
+import { run, start, waitFor, type Output, type RunOptions } from './run';
+
+/** Where the nodes' file systems are mounted: a tmpfs of the sandbox. */
+const MOUNTS = '/run/mail-nodes';
+
+/** Where nodes expect the mail store. */
+export const STORE = '/srv/mail-store';
+
+/** Units that have nothing to do, or can't do it, in a container: they are masked. */
+const UNITS_OF_A_WHOLE_MACHINE = [
+  // The address is set from outside. Waiting for a network manager to see it would take a minute.
+  'systemd-networkd.service',
+  'systemd-networkd.socket',
+  'systemd-networkd-wait-online.service',
+  'systemd-firstboot.service',
+  // There is no mirror here; its wait for one would go on during the tests.
+  'apt-daily.timer',
+  'apt-daily-upgrade.timer',
+  // The store is mounted from outside, not by NFS.
+  'run-rpc_pipefs.mount',
+];
+
+export interface BootOptions {
+  /** Folder of the root file system under the node's own changes. */
+  readonly root: string;
+  /** Folder that stands for the shared store. */
+  readonly store: string;
+  /** Folder for the node's console log. */
+  readonly logs: string;
+  /** URL of the AWS stand-in. */
+  readonly awsEndpoint: string;
+  readonly plan: Plan;
+}
+
+/** A Debian 13 machine in systemd-nspawn: real systemd, real cloud-init, the launch template's own user data. */
+export class LocalNode {
+  private process?: ChildProcess;
+  private leader?: number;
+
+  constructor(
+    public readonly planned: PlannedNode,
+    private readonly options: BootOptions,
+  ) {}
+
+  public get name(): string {
+    return this.planned.name;
+  }
+
+  public get address(): string {
+    return this.planned.address;
+  }
+
+  /** Starts the machine; resolves when its process 1 runs. */
+  public async boot(): Promise<void> {
+    const root = await this.layRoot();
+    await plugIn(this.planned, this.options.plan);
+    const log = openSync(path.join(this.options.logs, `${this.name}.log`), 'a');
+    this.process = start(
+      'systemd-nspawn',
+      [
+        ...['--quiet', '--boot', '--register=no', '--keep-unit', '--link-journal=no', '--resolv-conf=off'],
+        ...['--console=pipe', '--capability=CAP_NET_ADMIN', `--machine=${this.name}`, `--directory=${root}`],
+        ...[`--network-namespace-path=/run/netns/${this.name}`, `--bind=${this.options.store}:${STORE}`],
+      ],
+      log,
+      { env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
+    );
+    const spawned = this.process.pid;
+    this.leader = await waitFor(`${this.name} to start`, 20_000, async () => {
+      if (this.process?.exitCode !== null) throw new Error(`systemd-nspawn exited with ${this.process?.exitCode}`);
+      const children = readFileSync(`/proc/${spawned}/task/${spawned}/children`, 'utf8').trim();
+      return children === '' ? undefined : Number(children.split(' ')[0]);
+    });
+  }
+
+  /** Resolves when the health endpoint says that the node can serve. @throws Error with the last answer. */
+  public async ready(timeout: number): Promise<void> {
+    await waitFor(`${this.name} to be healthy`, timeout, async () => {
+      const answer = await this.health();
+      if (answer.status !== 200) throw new Error(answer.body.slice(0, 500));
+      return answer;
+    });
+  }
+
+  /** What the health endpoint answers now. @throws Error when nothing answers. */
+  public async health(): Promise<{ status: number; body: string }> {
+    const response = await fetch(`http://${this.address}:8080/health`, { signal: AbortSignal.timeout(3000) });
+    return { status: response.status, body: await response.text() };
+  }
+
+  /** Runs a command on the node as root. @throws Error when it fails. */
+  public exec(command: string[], options: RunOptions = {}): Promise<Output> {
+    if (this.leader === undefined) throw new Error(`${this.name} is not running`);
+    const namespaces = ['--mount', '--uts', '--ipc', '--net', '--pid'];
+    const environment = ['env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin', 'LANG=C.UTF-8'];
+    return run('nsenter', ['--target', String(this.leader), ...namespaces, '--', ...environment, ...command], options);
+  }
+
+  /** Runs a shell script on the node. @throws Error when it fails. */
+  public async shell(script: string, options: RunOptions = {}): Promise<string> {
+    return (await this.exec(['bash', '-c', script], options)).stdout;
+  }
+
+  /** Ends every process of the machine at once, as a power cut would. */
+  public kill(): void {
+    for (const pid of [this.process?.pid, this.leader]) {
+      try {
+        if (pid !== undefined) process.kill(pid, 'SIGKILL');
+      } catch {
+        // already gone
+      }
+    }
+  }
+
+  /** What helps to see why a node is not ready. */
+  public async diagnosis(): Promise<string> {
+    const script =
+      'tail -n 25 /var/log/cloud-init-output.log; systemctl --no-pager --failed; journalctl --no-pager -p warning -n 25';
+    return this.shell(script, { timeout: 10_000 }).catch((error: Error) => error.message);
+  }
+
+  /** Mounts the node's file system over the shared root and gives it what EC2 gives a new instance. */
+  private async layRoot(): Promise<string> {
+    const base = path.join(MOUNTS, this.name);
+    rmSync(base, { recursive: true, force: true });
+    const folder = (name: string) => {
+      mkdirSync(path.join(base, name), { recursive: true });
+      return path.join(base, name);
+    };
+    const layers = `lowerdir=${this.options.root},upperdir=${folder('changes')},workdir=${folder('work')}`;
+    const root = folder('root');
+    await run('mount', ['-t', 'overlay', 'overlay', '-o', layers, root]);
+
+    const write = (file: string, text: string) => {
+      mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+      rmSync(path.join(root, file), { force: true });
+      writeFileSync(path.join(root, file), text);
+    };
+    write('etc/hostname', `${this.name}\n`);
+    write('etc/resolv.conf', `nameserver ${this.options.plan.gateway}\n`);
+    write('var/lib/cloud/seed/nocloud/user-data', this.options.plan.userData);
+    write('var/lib/cloud/seed/nocloud/meta-data', `instance-id: ${this.planned.instanceId}\n`);
+    write(
+      'etc/cloud/cloud.cfg.d/99-local.cfg',
+      'datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n',
+    );
+    // Stands for the VPC's endpoints; nothing else on the node knows that it is not on AWS.
+    write(
+      'etc/systemd/system.conf.d/local.conf',
+      `[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL=${this.options.awsEndpoint}\n`,
+    );
+    for (const unit of UNITS_OF_A_WHOLE_MACHINE) {
+      rmSync(path.join(root, 'etc/systemd/system', unit), { force: true });
+      symlinkSync('/dev/null', path.join(root, 'etc/systemd/system', unit));
+    }
+    mkdirSync(path.join(root, STORE), { recursive: true });
+    return root;
+  }
+}

@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, readdirSync } from 'node:fs';
+import * as path from 'node:path';
+import { CACHE, PROJECT } from './paths';
+import type { Progress } from './progress';
+import { run } from './run';
+
+const SUITE = 'trixie';
+
+/** Package names in a list file: one a line, `#` starts a comment. */
+export function readPackages(file: string): string[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .map((line) => line.replace(/#.*/, '').trim())
+    .filter((line) => line !== '');
+}
+
+/**
+ * A Debian 13 root file system that stands for the AMI, with the node's packages on it, so that boots need no mirror.
+ *
+ * @returns the folder, built when it is not in the cache for these package lists.
+ */
+export async function rootFilesystem(progress: Progress): Promise<string> {
+  const packages = [
+    ...readPackages(path.join(__dirname, 'root-packages.txt')),
+    ...readPackages(path.join(PROJECT, 'assets', 'node', 'packages.txt')),
+  ];
+  const recipe = mmdebstrapArguments(packages);
+  const key = createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16);
+  const roots = path.join(CACHE, 'roots');
+  const root = path.join(roots, key);
+  if (existsSync(root)) return root;
+
+  mkdirSync(roots, { recursive: true });
+  for (const old of readdirSync(roots)) rmSync(path.join(roots, old), { recursive: true, force: true });
+  const building = `${root}.building`;
+  await progress.longStep('Debian 13 root file system, once', () => run('mmdebstrap', [...recipe, SUITE, building]));
+  renameSync(building, root);
+  return root;
+}
+
+function mmdebstrapArguments(packages: string[]): string[] {
+  return [
+    '--variant=minbase',
+    `--include=${packages.join(',')}`,
+    // The services that the packages start are the business of the node's bootstrap, as on a machine just installed.
+    '--customize-hook=for u in postfix dovecot nftables stunnel4 rpcbind; do systemctl --root="$1" disable $u.service $u.socket 2>/dev/null || true; done',
+    '--customize-hook=rm -f "$1/etc/machine-id" "$1/etc/hostname"',
+  ];
+}
