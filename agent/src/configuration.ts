@@ -1,0 +1,70 @@
+import { MailService } from '../../lib/access/mail-service';
+
+/** sysexits.h EX_CONFIG: the unit names it in `RestartPreventExitStatus`, because a restart can't mend the file. */
+export const EXIT_CONFIGURATION = 78;
+
+/** What the agent takes from its environment (`/etc/mail-platform/env` on a node). */
+export interface Configuration {
+  /** Name of the cluster: the dimension of every metric. */
+  readonly cluster: string;
+  /** AWS region. */
+  readonly region: string;
+  /** Services that this node offers; never empty. */
+  readonly services: MailService[];
+  /** Client connections that the node is sized for. */
+  readonly connectionsMax: number;
+  /** Name of the Auto Scaling group's terminating lifecycle hook. */
+  readonly drainHook: string;
+  /** How long a drain may wait for connections and queue, in seconds. */
+  readonly drainSeconds: number;
+}
+
+/** The environment lacks a key or holds a value that can't be used; the message names every such key. */
+export class ConfigurationError extends Error {}
+
+/**
+ * Reads the agent's configuration.
+ *
+ * @throws ConfigurationError that lists all keys that are missing or wrong, not only the first.
+ */
+export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration => {
+  const problems: string[] = [];
+
+  const text = (...keys: string[]): string => {
+    const found = keys.map((key) => environment[key]?.trim()).find((value) => value);
+    if (!found) problems.push(`${keys.join(' or ')} is missing`);
+    return found ?? '';
+  };
+
+  const whole = (key: string, least: number): number => {
+    const value = text(key);
+    if (value && (!/^\d+$/.test(value) || Number(value) < least)) {
+      problems.push(`${key} must be a whole number >= ${least}, got ${JSON.stringify(value)}`);
+    }
+    return Number(value);
+  };
+
+  const services = (key: string): MailService[] =>
+    text(key)
+      .split(/\s+/)
+      .filter((name) => name)
+      .flatMap((name) => {
+        try {
+          return [MailService.fromName(name)];
+        } catch (error) {
+          problems.push(`${key}: ${(error as Error).message}`);
+          return [];
+        }
+      });
+
+  const configuration: Configuration = {
+    cluster: text('MAIL_CLUSTER'),
+    region: text('AWS_REGION', 'AWS_DEFAULT_REGION'),
+    services: services('MAIL_SERVICES'),
+    connectionsMax: whole('MAIL_CONNECTIONS_MAX', 1),
+    drainHook: text('MAIL_DRAIN_HOOK'),
+    drainSeconds: whole('MAIL_DRAIN_SECONDS', 0),
+  };
+  if (problems.length > 0) throw new ConfigurationError(problems.join('; '));
+  return configuration;
+};

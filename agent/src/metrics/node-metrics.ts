@@ -1,0 +1,65 @@
+import { StandardUnit } from '@aws-sdk/client-cloudwatch';
+import { HealthCheck } from '../health/health-check';
+import { ClientConnections } from '../node/client-connections';
+import { MailQueue } from '../node/mail-queue';
+import { certificateDaysLeft } from './certificate';
+import { diskUtilization, memoryUtilization } from './machine';
+import { Collector } from './publisher';
+
+export interface NodeMetricsOptions {
+  readonly connections: ClientConnections;
+  /** Connections that are 100 %. */
+  readonly connectionsMax: number;
+  readonly queue: MailQueue;
+  readonly store: HealthCheck;
+  /** PEM file with the node's certificate chain. */
+  readonly certificate: string;
+}
+
+/** The metrics of a mail node. Names and units are public: alarms and scaling lean on them. */
+export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
+  {
+    name: 'connections',
+    collect: async () => {
+      const count = await options.connections.count();
+      return [
+        { name: 'Connections', unit: StandardUnit.Count, value: count },
+        { name: 'ConnectionUtilization', unit: StandardUnit.Percent, value: (100 * count) / options.connectionsMax },
+      ];
+    },
+  },
+  {
+    name: 'queue',
+    collect: async () => {
+      const { length, oldestArrival } = await options.queue.state();
+      const age = oldestArrival === undefined ? 0 : Math.max(0, Date.now() / 1000 - oldestArrival);
+      return [
+        { name: 'QueueLength', unit: StandardUnit.Count, value: length },
+        { name: 'QueueAge', unit: StandardUnit.Seconds, value: age },
+      ];
+    },
+  },
+  {
+    name: 'certificate',
+    collect: async () => [
+      { name: 'CertificateDaysLeft', unit: StandardUnit.Count, value: await certificateDaysLeft(options.certificate) },
+    ],
+  },
+  {
+    name: 'memory',
+    collect: async () => [{ name: 'MemoryUtilization', unit: StandardUnit.Percent, value: await memoryUtilization() }],
+  },
+  {
+    name: 'disk',
+    collect: async () => [{ name: 'DiskUtilization', unit: StandardUnit.Percent, value: await diskUtilization() }],
+  },
+  {
+    name: 'store latency',
+    collect: async () => {
+      const { ok, milliseconds } = options.store.result();
+      // The time to a refusal is no latency: an unmounted store would look fast. The check itself logs the fault.
+      if (!ok) return [];
+      return [{ name: 'StoreLatency', unit: StandardUnit.Milliseconds, value: milliseconds }];
+    },
+  },
+];

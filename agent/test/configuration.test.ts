@@ -1,0 +1,45 @@
+import { ConfigurationError, readConfiguration } from '../src/configuration';
+
+const ENVIRONMENT = {
+  MAIL_CLUSTER: 'MailStack',
+  AWS_REGION: 'eu-central-1',
+  MAIL_SERVICES: 'imaps submission',
+  MAIL_CONNECTIONS_MAX: '4000',
+  MAIL_DRAIN_HOOK: 'drain',
+  MAIL_DRAIN_SECONDS: '300',
+};
+
+test('reads what the environment file says', () => {
+  const configuration = readConfiguration(ENVIRONMENT);
+  expect(configuration).toMatchObject({
+    cluster: 'MailStack',
+    region: 'eu-central-1',
+    connectionsMax: 4000,
+    drainHook: 'drain',
+    drainSeconds: 300,
+  });
+  expect(configuration.services.map((service) => service.port)).toEqual([993, 587]);
+});
+
+test('takes AWS_DEFAULT_REGION when AWS_REGION is not there', () => {
+  const { AWS_REGION, ...rest } = ENVIRONMENT;
+  expect(readConfiguration({ ...rest, AWS_DEFAULT_REGION: AWS_REGION }).region).toBe('eu-central-1');
+});
+
+test.each([
+  ['MAIL_CLUSTER', '', 'MAIL_CLUSTER is missing'],
+  ['AWS_REGION', '', 'AWS_REGION or AWS_DEFAULT_REGION is missing'],
+  ['MAIL_SERVICES', ' ', 'MAIL_SERVICES is missing'],
+  ['MAIL_SERVICES', 'imaps imap', 'MAIL_SERVICES: unknown mail service "imap"; expected one of imaps, '],
+  ['MAIL_CONNECTIONS_MAX', '0', 'MAIL_CONNECTIONS_MAX must be a whole number >= 1, got "0"'],
+  ['MAIL_DRAIN_SECONDS', '5 min', 'MAIL_DRAIN_SECONDS must be a whole number >= 0, got "5 min"'],
+])('fails when %s is %j', (key, value, message) => {
+  expect(() => readConfiguration({ ...ENVIRONMENT, [key]: value })).toThrow(message);
+});
+
+test('fails with every wrong key at once', () => {
+  expect(() => readConfiguration({})).toThrow(ConfigurationError);
+  expect(() => readConfiguration({})).toThrow(
+    /MAIL_CLUSTER.*AWS_REGION.*MAIL_SERVICES.*CONNECTIONS_MAX.*HOOK.*SECONDS/,
+  );
+});

@@ -1,0 +1,174 @@
+#!/bin/bash
+# Makes this Debian 13 machine a mail node, from /etc/mail-platform/env and the files beside this script. User data runs
+# it once; running it again applies what changed and leaves the rest alone. What must hold after a reboot is in
+# systemd units. Every failure ends with one line that says what was expected of whom.
+set -euo pipefail
+. "$(dirname "$0")/libexec/lib.sh"
+
+readonly ENVIRONMENT=/etc/mail-platform/env
+readonly STORE=/srv/mail-store
+readonly QUEUE=/var/spool/postfix
+
+# Files that differ from the last run, one path a line.
+changed=''
+
+main() {
+  [[ $EUID == 0 ]] || die 'must run as root'
+  [[ $PLATFORM_ROOT == /opt/mail-platform ]] || die "the bundle must be in /opt/mail-platform, is in $PLATFORM_ROOT"
+  load_environment "$ENVIRONMENT"
+  # Zip tools lose the modes.
+  find "$PLATFORM_ROOT/libexec" -type f ! -name '*.sh' ! -name '*.awk' -exec chmod 0755 {} +
+  step 'packages' install_packages
+  step 'configuration' configure
+  step 'firewall' start_firewall
+  step 'mail store' mount_store
+  step 'queue' mount_queue
+  step 'certificate and users' fetch_certificate_and_users
+  step 'services' start_services
+  log "node ready in $SECONDS s: $MAIL_SERVICES for $MAIL_DOMAINS"
+}
+
+step() {
+  local started=$SECONDS
+  "$2"
+  log "$1: done ($((SECONDS - started)) s)"
+}
+
+has_changed() {
+  grep --quiet --extended-regexp "$1" <<<"$changed"
+}
+
+install_packages() {
+  local wanted missing
+  mapfile -t wanted < <(grep --invert-match --extended-regexp '^(#|$)' "$PLATFORM_ROOT/packages.txt")
+  mapfile -t missing < <(comm -23 <(printf '%s\n' "${wanted[@]}" | sort) \
+    <(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null | sed -n 's/^installed //p' | sort))
+  ((${#missing[@]} > 0)) || return 0
+
+  log "installing ${missing[*]}"
+  # No daemon may run on its package's own configuration, which listens in clear.
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod 0755 /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  retry 5 10 install_missing "${missing[@]}" || die "can't install ${missing[*]} from Debian's mirror"
+  rm -f /usr/sbin/policy-rc.d
+}
+
+install_missing() {
+  # cloud-init and apt's own timers may hold the lock.
+  local options=(--quiet=2 --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3)
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get "${options[@]}" update &&
+    apt-get "${options[@]}" --option Dpkg::Options::=--force-confold install --no-install-recommends --yes "$@" >/dev/null
+}
+
+configure() {
+  MAIL_INSTANCE_ID=$(instance_metadata instance-id) || die 'instance metadata (IMDSv2) does not answer; the instance id names the queue'
+  # A store that somebody else mounted is used as it is.
+  if mountpoint --quiet "$STORE" && [[ ! -e /etc/systemd/system/$(systemd-escape --path --suffix=mount "$STORE") ]]; then
+    MAIL_STORE_MOUNT=
+  fi
+  export MAIL_INSTANCE_ID MAIL_STORE_MOUNT
+
+  changed=$("$PLATFORM_ROOT/libexec/render" "$ENVIRONMENT" /)
+  [[ -z $changed ]] || log "changed: ${changed//$'\n'/ }"
+
+  systemd-sysusers /etc/sysusers.d/mail-platform.conf
+  [[ $(id -u vmail):$(id -g vmail) == 5000:5000 ]] || die "vmail must be 5000:5000 as on every node, is $(id -u vmail):$(id -g vmail)"
+  [[ $(id -u mail-agent) == 5001 ]] || die "mail-agent must be user 5001, is $(id -u mail-agent)"
+
+  if has_changed '^/etc/sysctl.d/'; then
+    # A container may not set all of them.
+    sysctl --quiet --load=/etc/sysctl.d/60-mail-platform.conf 2>/dev/null || log 'some kernel parameters are not for this machine to set'
+  fi
+  if has_changed '^/etc/systemd/journald.conf.d/'; then systemctl try-restart systemd-journald; fi
+  if has_changed '^/etc/systemd/system/'; then systemctl daemon-reload; fi
+
+  # NFSv4.1 needs no port mapper; certificates are renewed by mail-certificate.timer; sockets belong to Dovecot itself.
+  local unit
+  for unit in rpcbind.socket rpcbind.service certbot.timer dovecot.socket; do
+    if [[ ! -L /etc/systemd/system/$unit ]]; then
+      systemctl --quiet stop "$unit" 2>/dev/null || true
+      systemctl --quiet mask "$unit"
+    fi
+  done
+}
+
+start_firewall() {
+  nft --check --file /etc/nftables.conf || die '/etc/nftables.conf is not valid'
+  nft --file /etc/nftables.conf
+  enable_units nftables.service
+}
+
+# Enabled units are started again at boot; asking systemctl only for those that are not yet saves seconds.
+enable_units() {
+  local unit missing=()
+  for unit in "$@"; do
+    systemctl --quiet is-enabled "$unit" || missing+=("$unit")
+  done
+  ((${#missing[@]} == 0)) || systemctl --quiet enable "${missing[@]}"
+}
+
+mount_store() {
+  if ! mountpoint --quiet "$STORE"; then
+    mkdir -p "$STORE"
+    # Nothing is ever written beneath the mount point: not even root can while it is immutable.
+    chmod 0555 "$STORE"
+    chattr +i "$STORE" || log "can't make $STORE immutable; a write while it is unmounted would not be refused"
+    retry 5 10 systemctl start "$(systemd-escape --path --suffix=mount "$STORE")" ||
+      die "can't mount $MAIL_STORE_SERVER at $STORE; see journalctl -u mail-store-tls -u '$(systemd-escape --path --suffix=mount "$STORE")'"
+  fi
+  if [[ $MAIL_STORE_MOUNT == managed ]]; then
+    enable_units mail-store-tls.service "$(systemd-escape --path --suffix=mount "$STORE")"
+  fi
+  install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"
+  install --directory --mode=0755 "$STORE/queue" "$STORE/queue/$MAIL_INSTANCE_ID" "$STORE/.health"
+  install --directory --mode=0700 "$STORE/certificates"
+  install --directory --owner=mail-agent --group=mail-agent --mode=0700 "$STORE/.health/$MAIL_INSTANCE_ID"
+}
+
+mount_queue() {
+  local unit units=()
+  if ! mountpoint --quiet "$QUEUE"; then
+    # A Postfix that came up with the machine's image has its queue on this disk.
+    systemctl stop postfix.service dovecot.service
+  fi
+  for unit in "$QUEUE" "$QUEUE"/{private,public,pid} /run/mail-platform; do
+    units+=("$(systemd-escape --path --suffix=mount "$unit")")
+  done
+  systemctl start "${units[@]}" || die "can't mount the queue at $QUEUE; see systemctl status '${units[0]}'"
+  enable_units "${units[@]}"
+  systemd-tmpfiles --create mail-platform.conf
+}
+
+# Both ask AWS and wait for the answer: at the same time.
+fetch_certificate_and_users() {
+  local unit units=(mail-certificate.service mail-directory-sync.service)
+  if ! retry 5 15 systemctl --quiet start "${units[@]}" 2>/dev/null; then
+    for unit in "${units[@]}"; do
+      ! systemctl --quiet is-failed "$unit" || log "error: $unit: $(last_error "$unit")"
+    done
+    die 'a node without certificate and users would refuse mail: not starting it'
+  fi
+}
+
+# What the unit's program said last.
+last_error() {
+  journalctl --unit "$1" --boot --output=cat --no-pager --lines=20 | grep --ignore-case --extended-regexp 'error|fatal' | tail --lines=1 || true
+}
+
+start_services() {
+  local problem
+  problem=$(doveconf -n 2>&1 >/dev/null) || die "Dovecot's configuration: ${problem//$'\n'/; }"
+  problem=$(postconf -n 2>&1 >/dev/null) || die "Postfix's configuration: ${problem//$'\n'/; }"
+
+  local units=(dovecot.service postfix.service mail-directory-sync.timer mail-certificate.timer mail-agent.service)
+  [[ $MAIL_SESSION_MANAGER == no ]] || units+=(mail-session-manager.service)
+  enable_units "${units[@]}"
+  has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service && systemctl reload dovecot.service
+  has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service
+  [[ $MAIL_SESSION_MANAGER == no ]] || systemctl --no-block start mail-session-manager.service
+  systemctl start "${units[@]:0:5}" || die 'a service does not start; see systemctl --failed'
+}
+
+main "$@"

@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# What the node's scripts share. Source it; it runs nothing.
+
+# The folder that holds bootstrap.sh.
+PLATFORM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# The AWS command gives up on the metadata service after one second and one try.
+export AWS_METADATA_SERVICE_NUM_ATTEMPTS=5
+
+# log TEXT: one line to standard error, and to the journal when standard error is not already there.
+log() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  # JOURNAL_STREAM is inherited by what cloud-init pipes elsewhere, so compare (systemd.exec(5)).
+  if [[ -S /run/systemd/journal/socket && ${JOURNAL_STREAM:-} != "$(stat --dereference --format=%d:%i /dev/stderr 2>/dev/null)" ]]; then
+    logger --tag "mail-${0##*/}" -- "$*" || true
+  fi
+}
+
+# die TEXT: says why, in one line, and ends.
+die() {
+  log "error: $*"
+  exit 1
+}
+
+# retry TIMES SECONDS COMMAND...: runs the command until it succeeds, that many times, with a pause between.
+retry() {
+  local times=$1 pause=$2 attempt
+  shift 2
+  for ((attempt = 1; attempt <= times; attempt++)); do
+    "$@" && return 0
+    ((attempt == times)) || sleep "$pause"
+  done
+  return 1
+}
+
+# load_environment FILE: reads KEY=value lines into exported variables, checks each, and derives what templates need.
+# Ends with one line for each key that is missing or wrong.
+load_environment() {
+  local file=$1
+  [[ -r $file ]] || die "$file is missing; user data writes it"
+  set -a
+  # shellcheck source=/dev/null
+  . "$file"
+  set +a
+
+  local problems=()
+  local host='[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+'
+  check_key MAIL_CLUSTER '[A-Za-z0-9-]+'
+  check_key AWS_REGION '[a-z0-9-]+'
+  check_key MAIL_DOMAINS "$host( $host)*"
+  check_key MAIL_HOSTNAME "$host"
+  check_key MAIL_SERVICES '[a-z0-9]+( [a-z0-9]+)*'
+  check_key MAIL_NODE_NETWORK '[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/[0-9]+'
+  check_key MAIL_CONNECTIONS_MAX '[1-9][0-9]*'
+  check_key MAIL_MESSAGE_SIZE_MAX '[1-9][0-9]*'
+  check_key MAIL_QUOTA '[1-9][0-9]*[KMGT]'
+  check_key MAIL_SESSION_MANAGER 'yes|no'
+  check_key MAIL_STORE 'efs'
+  check_key MAIL_STORE_SERVER '[A-Za-z0-9.-]+'
+  check_key MAIL_STORE_FORMAT 'maildir|sdbox'
+  check_key MAIL_DIRECTORY 'file'
+  check_key MAIL_DIRECTORY_OBJECT 's3://[a-z0-9.-]+/.+'
+  check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
+  case ${MAIL_CERTIFICATE:-} in
+    acm-acme)
+      check_key MAIL_CERTIFICATE_SECRET '.+'
+      check_key MAIL_ACME_DIRECTORY 'https://.+'
+      ;;
+    secret | local-ca) check_key MAIL_CERTIFICATE_SECRET '.+' ;;
+  esac
+
+  local service
+  MAIL_PORTS=
+  for service in ${MAIL_SERVICES:-}; do
+    if [[ -r $PLATFORM_ROOT/services/$service/port ]]; then
+      MAIL_PORTS+="${MAIL_PORTS:+, }$(<"$PLATFORM_ROOT/services/$service/port")"
+    else
+      problems+=("MAIL_SERVICES has the unknown service '$service'")
+    fi
+  done
+
+  if ((${#problems[@]} > 0)); then
+    local problem
+    for problem in "${problems[@]}"; do log "error: $problem ($file)"; done
+    exit 1
+  fi
+  derive_environment
+}
+
+# check_key NAME PATTERN: adds to `problems` unless the variable has a value that the whole pattern matches.
+check_key() {
+  local name=$1 pattern=$2 value=${!1-}
+  if [[ -z $value ]]; then
+    problems+=("$name is missing")
+  elif [[ ! $value =~ ^($pattern)$ ]]; then
+    problems+=("$name is '$value', expected to match $pattern")
+  fi
+}
+
+derive_environment() {
+  MAIL_PRIMARY_DOMAIN=${MAIL_DOMAINS%% *}
+  MAIL_VCPUS=$(nproc)
+  # Sessions stay in the login process that took them, and the kernel does not share them out evenly: leave room.
+  MAIL_LOGIN_PROCESSES=$((MAIL_VCPUS < 2 ? 2 : MAIL_VCPUS))
+  MAIL_LOGIN_CLIENTS=$((MAIL_CONNECTIONS_MAX * 2 / MAIL_LOGIN_PROCESSES + 100))
+  # A submission takes one smtpd process; far fewer clients send at a time than are connected.
+  MAIL_SMTPD_PROCESSES=$((MAIL_CONNECTIONS_MAX / 10 < 100 ? 100 : MAIL_CONNECTIONS_MAX / 10))
+  # Sessions of IMAP, POP3 and ManageSieve, Postfix's processes on three ports, and Dovecot's own.
+  MAIL_AUTH_CLIENTS=$((MAIL_CONNECTIONS_MAX * 4 + MAIL_SMTPD_PROCESSES * 4 + 1000))
+  # Left empty where no store is to be mounted, such as on a node that has one already.
+  MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
+  export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS MAIL_SMTPD_PROCESSES \
+    MAIL_AUTH_CLIENTS MAIL_STORE_MOUNT
+}
+
+# instance_metadata PATH: a value of EC2's instance metadata, version 2.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
+instance_metadata() {
+  local base=http://169.254.169.254/latest token
+  token=$(curl --silent --show-error --fail --max-time 5 --retry 5 --retry-all-errors --retry-delay 1 \
+    --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$base/api/token") || return
+  curl --silent --show-error --fail --max-time 5 --retry 5 --retry-delay 1 \
+    --header "X-aws-ec2-metadata-token: $token" "$base/meta-data/$1"
+}
