@@ -107,10 +107,12 @@ derive_environment() {
   MAIL_SMTPD_PROCESSES=$((MAIL_CONNECTIONS_MAX / 10 < 100 ? 100 : MAIL_CONNECTIONS_MAX / 10))
   # Sessions of IMAP, POP3 and ManageSieve, Postfix's processes on three ports, and Dovecot's own.
   MAIL_AUTH_CLIENTS=$((MAIL_CONNECTIONS_MAX * 4 + MAIL_SMTPD_PROCESSES * 4 + 1000))
+  # Postfix counts envelope and trace headers too: a message of exactly the largest size must pass.
+  MAIL_QUEUE_FILE_SIZE_MAX=$((MAIL_MESSAGE_SIZE_MAX + 65536))
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS MAIL_SMTPD_PROCESSES \
-    MAIL_AUTH_CLIENTS MAIL_STORE_MOUNT
+    MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_STORE_MOUNT
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.

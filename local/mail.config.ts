@@ -1,0 +1,11 @@
+import { type MailConfig } from '../bin/mail-config';
+
+/** What `npm start` runs: every service, and only what a machine without an AWS account needs otherwise. */
+const config: MailConfig = {
+  domain: 'example.com',
+  services: ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'],
+  // No public certificate authority vouches for example.com.
+  nodeCertificate: 'local-ca',
+};
+
+export default config;

@@ -1,0 +1,147 @@
+import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+
+/** A client of a line protocol (IMAP, POP3, SMTP, ManageSieve) that sends and expects exactly what a test says. */
+export class LineClient {
+  public static async tls(host: string, port: number, options: ConnectionOptions): Promise<LineClient> {
+    const socket = connectTls({ host, port, ...options });
+    await event(socket, 'secureConnect');
+    return new LineClient(socket);
+  }
+
+  public static async tcp(host: string, port: number, localAddress?: string): Promise<LineClient> {
+    const socket = connectTcp({ host, port, localAddress });
+    await event(socket, 'connect');
+    return new LineClient(socket);
+  }
+
+  private unread = '';
+  private ended = false;
+  private wake: () => void = () => undefined;
+
+  private constructor(private socket: Socket) {
+    this.listen();
+  }
+
+  public send(line: string): void {
+    this.socket.write(`${line}\r\n`);
+  }
+
+  /** Resolves to everything up to the line that matches. @throws Error with what came instead, after 20 s or at the end. */
+  public async expect(pattern: RegExp): Promise<string> {
+    const end = Date.now() + 20_000;
+    let read = '';
+    for (;;) {
+      const newline = this.unread.indexOf('\n');
+      if (newline >= 0) {
+        const line = this.unread.slice(0, newline + 1);
+        this.unread = this.unread.slice(newline + 1);
+        read += line;
+        if (pattern.test(line.trimEnd())) return read;
+      } else if (this.ended || Date.now() > end) {
+        throw new Error(`expected a line like ${pattern}, got ${JSON.stringify(read.slice(-2000))}`);
+      } else {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, 500);
+          this.wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+    }
+  }
+
+  /** Sends a line and resolves to the answer up to the line that matches. */
+  public async ask(line: string, answer: RegExp): Promise<string> {
+    this.send(line);
+    return this.expect(answer);
+  }
+
+  /** Sends an IMAP command; resolves to its answer. @throws Error when the server does not say OK. */
+  public async imap(command: string): Promise<string> {
+    const answer = await this.ask(`a1 ${command}`, /^a1 /);
+    if (!/^a1 OK/m.test(answer)) throw new Error(`${command}: ${answer.trim()}`);
+    return answer;
+  }
+
+  /** Starts TLS on the open connection. */
+  public async startTls(options: ConnectionOptions): Promise<void> {
+    this.socket.removeAllListeners();
+    const secure = connectTls({ socket: this.socket, ...options });
+    await event(secure, 'secureConnect');
+    this.socket = secure;
+    this.listen();
+  }
+
+  public close(): void {
+    this.socket.destroy();
+  }
+
+  private listen(): void {
+    this.socket.setEncoding('latin1');
+    this.socket.on('data', (chunk) => {
+      this.unread += chunk;
+      this.wake();
+    });
+    const end = () => {
+      this.ended = true;
+      this.wake();
+    };
+    this.socket.on('end', end).on('close', end).on('error', end);
+  }
+}
+
+/** The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding. */
+export class ScramClient {
+  private readonly nonce = randomBytes(18).toString('base64');
+  private readonly firstBare: string;
+  private serverSignature = '';
+
+  constructor(
+    user: string,
+    private readonly password: string,
+  ) {
+    this.firstBare = `n=${user.replace(/=/g, '=3D').replace(/,/g, '=2C')},r=${this.nonce}`;
+  }
+
+  public first(): string {
+    return `n,,${this.firstBare}`;
+  }
+
+  /** Answers the server's challenge. */
+  public final(challenge: string): string {
+    const { r, s, i } = Object.fromEntries(challenge.split(',').map((field) => [field[0], field.slice(2)]));
+    if (!r.startsWith(this.nonce)) throw new Error('the server changed the nonce');
+    const salted = pbkdf2Sync(this.password, Buffer.from(s, 'base64'), Number(i), 32, 'sha256');
+    const hmac = (key: Buffer, text: string) => createHmac('sha256', key).update(text).digest();
+    const clientKey = hmac(salted, 'Client Key');
+    const withoutProof = `c=biws,r=${r}`;
+    const signed = `${this.firstBare},${challenge},${withoutProof}`;
+    const signature = hmac(createHash('sha256').update(clientKey).digest(), signed);
+    const proof = Buffer.from(clientKey.map((byte, index) => byte ^ signature[index]));
+    this.serverSignature = hmac(hmac(salted, 'Server Key'), signed).toString('base64');
+    return `${withoutProof},p=${proof.toString('base64')}`;
+  }
+
+  /** True when the server has proved that it knows the password's verifier. */
+  public verifies(last: string): boolean {
+    return last === `v=${this.serverSignature}`;
+  }
+}
+
+export const base64 = (text: string) => Buffer.from(text).toString('base64');
+export const fromBase64 = (text: string) => Buffer.from(text, 'base64').toString();
+
+function event(socket: Socket, name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (error?: Error) => reject(error ?? new Error(`closed before ${name}`));
+    socket.once('error', fail).once('close', fail);
+    socket.setTimeout(20_000, () => socket.destroy(new Error(`no ${name} within 20 s`)));
+    socket.once(name, () => {
+      socket.off('error', fail).off('close', fail).setTimeout(0);
+      resolve();
+    });
+  });
+}

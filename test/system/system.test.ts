@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import { type ConnectionOptions } from 'node:tls';
+import { type ClientView } from '../../local/round-trip';
+import { LocalCluster, type LocalUser } from '../../local/cluster';
+import { Progress } from '../../local/progress';
+import { synthesise } from '../../local/synthesise';
+import { balancerSuite } from './balancer.suite';
+import { deliverySuite } from './delivery.suite';
+import { loginSuite } from './login.suite';
+import { mailboxSuite } from './mailbox.suite';
+import { nodeSuite } from './node.suite';
+import { tlsSuite } from './tls.suite';
+
+/** What the suites share: two nodes and a balancer, brought up once. */
+export interface System {
+  readonly cluster: LocalCluster;
+  readonly view: ClientView;
+  /** Options for TLS clients that check the certificate. */
+  readonly tls: ConnectionOptions;
+  readonly alice: LocalUser;
+  readonly bob: LocalUser;
+}
+
+let cluster: LocalCluster | undefined;
+
+beforeAll(async () => {
+  const progress = new Progress();
+  cluster = await LocalCluster.start({ synthesise: (folder) => synthesise(folder, progress), progress, nodes: 2 });
+}, 300_000);
+
+afterAll(() => cluster?.stop());
+
+function system(): System {
+  if (!cluster) throw new Error('the cluster is not up');
+  const authority = readFileSync(cluster.authority.certificateFile, 'utf8');
+  const [alice, bob] = cluster.users;
+  return {
+    cluster,
+    view: { address: cluster.address, hostname: cluster.hostname, authority },
+    tls: { ca: authority, servername: cluster.hostname },
+    alice,
+    bob,
+  };
+}
+
+jest.setTimeout(60_000);
+
+describe('node', () => nodeSuite(system));
+describe('TLS', () => tlsSuite(system));
+describe('login', () => loginSuite(system));
+describe('delivery', () => deliverySuite(system));
+describe('mailbox', () => mailboxSuite(system));
+describe('balancer', () => balancerSuite(system));
