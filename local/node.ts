@@ -60,16 +60,16 @@ export class LocalNode {
     const root = await this.layRoot();
     await plugIn(this.planned, this.options.plan);
     const log = openSync(path.join(this.options.logs, `${this.name}.log`), 'a');
-    this.process = start(
-      'systemd-nspawn',
-      [
-        ...['--quiet', '--boot', '--register=no', '--keep-unit', '--link-journal=no', '--resolv-conf=off'],
-        ...['--console=pipe', '--capability=CAP_NET_ADMIN', `--machine=${this.name}`, `--directory=${root}`],
-        ...[`--network-namespace-path=/run/netns/${this.name}`, `--bind=${this.options.store}:${STORE}`],
-      ],
-      log,
-      { env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
-    );
+    const nspawn = [
+      ...['systemd-nspawn', '--quiet', '--boot', '--register=no', '--keep-unit', '--link-journal=no'],
+      ...['--resolv-conf=off', '--console=pipe', '--capability=CAP_NET_ADMIN', `--machine=${this.name}`],
+      ...[`--directory=${root}`, `--bind=${this.options.store}:${STORE}`],
+      `--network-namespace-path=/run/netns/${this.name}`,
+    ];
+    const inGroup = 'mkdir -p "$0" && echo 0 > "$0/cgroup.procs" && exec "$@"';
+    this.process = start('sh', ['-c', inGroup, `${process.env.MAIL_CGROUP}/${this.name}`, ...nspawn], log, {
+      env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
+    });
     const spawned = this.process.pid;
     this.leader = await waitFor(`${this.name} to start`, 20_000, async () => {
       if (this.process?.exitCode !== null) throw new Error(`systemd-nspawn exited with ${this.process?.exitCode}`);

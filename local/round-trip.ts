@@ -19,7 +19,10 @@ export async function submit(view: ClientView, from: LocalUser, to: string, subj
     host: view.address,
     port: 587,
     requireTLS: true,
+    // A node that dies may leave a connection open that answers nothing.
     connectionTimeout: 5000,
+    greetingTimeout: 5000,
+    socketTimeout: 10_000,
     tls: { ca: view.authority, servername: view.hostname },
     auth: { user: from.address, pass: from.password },
   });
@@ -45,7 +48,8 @@ export async function inbox(view: ClientView, user: LocalUser): Promise<string[]
   client.on('error', () => undefined); // the failed command reports it as well
   await client.connect();
   try {
-    await client.mailboxOpen('INBOX', { readOnly: true });
+    const { exists } = await client.mailboxOpen('INBOX', { readOnly: true });
+    if (exists === 0) return [];
     const subjects: string[] = [];
     for await (const message of client.fetch('1:*', { envelope: true })) subjects.push(message.envelope?.subject ?? '');
     return subjects;

@@ -11,6 +11,10 @@ mount --bind /proc/self/ns/net /run/netns/caller
 # systemd 257 in the nodes starts on cgroup v2 only.
 umount -l /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
+# A group for each node goes in here: systemd kills by group, and two machines must not share one.
+MAIL_CGROUP=/sys/fs/cgroup/mail-$(cat /proc/sys/kernel/random/uuid)
+export MAIL_CGROUP
+mkdir "$MAIL_CGROUP"
 
 ip netns add plane
 ip -n plane link set lo up
@@ -23,4 +27,13 @@ trap : INT # the terminal sends it to the command too, which stops in good order
 # Not `exec`: bash stays process 1 and reaps what the cluster leaves behind. When it ends, the kernel ends all the rest.
 status=0
 nsenter --net=/run/netns/plane -- "$@" 3<&- || status=$?
+
+# All but process 1; then the groups, which alone would stay, are empty.
+exec 2>/dev/null
+kill -KILL -1 || true
+wait
+for _ in {1..20}; do
+  find "$MAIL_CGROUP" -depth -type d -exec rmdir {} + && break
+  sleep 0.1
+done
 exit "$status"

@@ -14,7 +14,4 @@ for (const name of readdirSync('handlers').filter((entry) => existsSync(`handler
   await build({ ...common, target: 'node22', entryPoints: [`handlers/${name}/index.ts`], outfile: `dist/handlers/${name}/index.js` });
 }
 
-for (const name of readdirSync('bin').filter((entry) => entry.startsWith('mail-') && entry.endsWith('.ts'))) {
-  const target = `dist/bin/${name.replace(/\.ts$/, '.js')}`;
-  await build({ ...common, target: 'node20', entryPoints: [`bin/${name}`], outfile: target });
-}
+await build({ ...common, target: 'node20', entryPoints: ['bin/mail-users.ts'], outfile: 'dist/bin/mail-users.js' });

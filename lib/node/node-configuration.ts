@@ -1,4 +1,5 @@
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { Acknowledgement } from '../compliance';
 
 /**
  * What a part of the mail system (store, directory, certificate) asks of the nodes that use it.
@@ -14,4 +15,10 @@ export interface NodeConfiguration {
    * @default - none
    */
   readonly statements?: PolicyStatement[];
+
+  /**
+   * Findings of rule packs that `statements` cause and why they stay; they are put on the policy that holds them.
+   * @default - none
+   */
+  readonly acknowledgements?: Acknowledgement[];
 }

@@ -18,9 +18,13 @@ secret_field() {
   jq --exit-status --raw-output --arg name "$2" '.[$name] | strings' <<<"$1" || die "the secret $MAIL_CERTIFICATE_SECRET has no field $2"
 }
 
-# renewable_soon DAYS: whether the installed certificate is missing, not for our name, or ends within so many days.
-renewable_soon() {
-  [[ -e $TLS/fullchain.pem ]] || return 0
-  openssl x509 -in "$TLS/fullchain.pem" -noout -checkhost "$MAIL_HOSTNAME" | grep --quiet 'does match certificate' || return 0
-  ! openssl x509 -in "$TLS/fullchain.pem" -noout -checkend $(($1 * 86400)) >/dev/null
+# Days before its end at which a certificate is renewed: the alarm is at 30 (A5), and the timer runs twice a day.
+# shellcheck disable=SC2034
+readonly RENEW_DAYS=32
+
+# due_for_renewal CHAIN: whether the certificate is missing, not for our name, or ends within RENEW_DAYS.
+due_for_renewal() {
+  [[ -e $1 ]] || return 0
+  openssl x509 -in "$1" -noout -checkhost "$MAIL_HOSTNAME" | grep --quiet 'does match certificate' || return 0
+  ! openssl x509 -in "$1" -noout -checkend $((RENEW_DAYS * 86400)) >/dev/null
 }

@@ -1,0 +1,80 @@
+import { App, AppProps, Duration, Size, Validations } from 'aws-cdk-lib';
+import { InstanceType } from 'aws-cdk-lib/aws-ec2';
+import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks } from 'cdk-nag';
+import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack, MailStackProps } from '../lib';
+import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
+import { nodeCertificate } from './node-certificate';
+
+/**
+ * The app that `cdk deploy MailStack` runs: one `MailStack`, checked by the four rule packs when it is synthesised.
+ *
+ * @throws ConfigError, or what the constructs throw, for a bad value in the configuration
+ */
+export function buildMailApp(config: MailConfig, appProps: AppProps = {}): App {
+  const props = stackProps(checkConfig(config));
+  const app = new App(appProps);
+  new MailStack(app, 'MailStack', props);
+  Validations.of(app).addPlugins(
+    new AwsSolutionsChecks(app),
+    new NIST80053R5Checks(app),
+    new HIPAASecurityChecks(app),
+    new PCIDSS321Checks(app),
+  );
+  return app;
+}
+
+function stackProps(config: MailConfig): MailStackProps {
+  return {
+    env: config.account ? { account: config.account, region: config.region } : undefined,
+    terminationProtection: config.terminationProtection ?? true,
+    domain: config.domain,
+    additionalDomains: config.additionalDomains,
+    hostname: config.hostname,
+    hostedZoneAttributes: config.hostedZone && {
+      hostedZoneId: config.hostedZone.id,
+      zoneName: config.hostedZone.name,
+    },
+    vpcId: config.vpcId,
+    zones: config.zones,
+    services: config.services?.map((name) => MailService.fromName(name)),
+    allow: config.allow && accessSources(config.allow),
+    implicitTls: edgeTls(config),
+    nodeCertificate: nodeCertificate(config),
+    instanceType: config.instanceType ? new InstanceType(config.instanceType) : undefined,
+    minNodes: config.minNodes,
+    maxNodes: config.maxNodes,
+    connectionsPerNode: config.connectionsPerNode,
+    messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
+    mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
+    alarmEmail: config.alarmEmail,
+    shieldAdvanced: config.shieldAdvanced,
+  };
+}
+
+function accessSources(allow: NonNullable<MailConfig['allow']>): { [service: string]: AccessSource } {
+  const entries = Object.entries(allow).filter(([, source]) => source !== undefined);
+  return Object.fromEntries(entries.map(([service, source]) => [service, accessSource(service, source)]));
+}
+
+function accessSource(service: string, source: AllowConfig): AccessSource {
+  if (source === 'anywhere') {
+    return AccessSource.anywhere();
+  }
+  if ('prefixList' in source) {
+    return AccessSource.prefixList(source.prefixList);
+  }
+  try {
+    return AccessSource.cidrs(source.cidrs);
+  } catch (error) {
+    throw new ConfigError(`allow.${service}.${(error as Error).message}`);
+  }
+}
+
+function edgeTls(config: MailConfig): EdgeTls | undefined {
+  if (config.implicitTls !== 'node') {
+    return undefined;
+  }
+  const minutes = config.idleTimeoutMinutes;
+  return EdgeTls.atNode({ idleTimeout: minutes === undefined ? undefined : Duration.minutes(minutes) });
+}

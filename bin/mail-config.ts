@@ -1,0 +1,298 @@
+import { Check, ConfigError, fail, integer, isBoolean, listOf, matches, oneOf, record } from './config-checks';
+
+export { ConfigError } from './config-checks';
+
+/** Names of services, see `MailService`. */
+export type ServiceName = 'imaps' | 'submission' | 'submissions' | 'pop3s' | 'mx' | 'managesieve';
+
+/** Who may reach a service: everybody, addresses in CIDR notation, or a managed prefix list. */
+export type AllowConfig = 'anywhere' | { readonly cidrs: string[] } | { readonly prefixList: string };
+
+/** Where nodes get the certificate of STARTTLS ports from. */
+export type NodeCertificateConfig = 'acm-acme' | 'dns-01' | 'local-ca' | { readonly secretArn: string };
+
+/** What `mail.config.ts` exports. Everything but the domain has a default. */
+export interface MailConfig {
+  /** Primary mail domain, such as `example.com`. */
+  readonly domain: string;
+
+  /**
+   * More mail domains.
+   * @default - none
+   */
+  readonly additionalDomains?: string[];
+
+  /**
+   * Name that clients connect to.
+   * @default - `mail.` and the domain
+   */
+  readonly hostname?: string;
+
+  /**
+   * AWS account, 12 digits. Goes with `region`.
+   * @default - the account of whoever deploys
+   */
+  readonly account?: string;
+
+  /**
+   * AWS region. Goes with `account`.
+   * @default - the region of whoever deploys
+   */
+  readonly region?: string;
+
+  /**
+   * A network to use, with public and private subnets in three zones or more. Needs `account` and `region`.
+   * @default - a new network
+   */
+  readonly vpcId?: string;
+
+  /**
+   * A public Route 53 zone to use, which holds the host name.
+   * @default - a new zone for the host name, whose name servers the output NameServers lists
+   */
+  readonly hostedZone?: { readonly id: string; readonly name: string };
+
+  /**
+   * Services to offer. `imaps` and `submission` are always part of it.
+   * @default ['imaps', 'submission']
+   */
+  readonly services?: ServiceName[];
+
+  /**
+   * Who may reach a service.
+   * @default - anywhere
+   */
+  readonly allow?: { readonly [service in ServiceName]?: AllowConfig };
+
+  /**
+   * Availability zones of a new network, 3 to 6.
+   * @default 3
+   */
+  readonly zones?: number;
+
+  /**
+   * Fewest nodes.
+   * @default - one for each zone
+   */
+  readonly minNodes?: number;
+
+  /**
+   * Most nodes.
+   * @default - twice `minNodes`
+   */
+  readonly maxNodes?: number;
+
+  /**
+   * EC2 instance type of nodes.
+   * @default 'm7g.large'
+   */
+  readonly instanceType?: string;
+
+  /**
+   * Client connections that a node is sized for.
+   * @default - from the instance type
+   */
+  readonly connectionsPerNode?: number;
+
+  /**
+   * Where TLS of 993, 465 and 995 ends.
+   * @default 'balancer'
+   */
+  readonly implicitTls?: 'balancer' | 'node';
+
+  /**
+   * Minutes without a byte after which the balancer drops a connection, 1 to 100. Only with `implicitTls: 'node'`: a
+   * TLS listener drops after 350 seconds, always.
+   * @default - set by the balancer
+   */
+  readonly idleTimeoutMinutes?: number;
+
+  /**
+   * Certificate of the nodes. `local-ca` is for test clusters: no client trusts it.
+   * @default 'acm-acme'
+   */
+  readonly nodeCertificate?: NodeCertificateConfig;
+
+  /**
+   * Address that the certificate authority of the nodes may write to. `nodeCertificate: 'dns-01'` needs it.
+   * @default - none
+   */
+  readonly certificateEmail?: string;
+
+  /**
+   * Size of a mailbox, MiB.
+   * @default 5120
+   */
+  readonly mailboxQuotaMiB?: number;
+
+  /**
+   * Largest message, MiB.
+   * @default 50
+   */
+  readonly messageSizeMiB?: number;
+
+  /**
+   * Shield Advanced on the balancer's addresses. The account must have subscribed: 3000 USD a month for a year.
+   * @default false
+   */
+  readonly shieldAdvanced?: boolean;
+
+  /**
+   * How long archived mail can not be deleted.
+   * @default - it can be, by whoever has the permission
+   */
+  readonly archiveLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number };
+
+  /**
+   * Where alarms are mailed to. An address outside this mail system.
+   * @default - nowhere; subscribe to the output AlarmTopic
+   */
+  readonly alarmEmail?: string;
+
+  /**
+   * Whether the stack refuses to be deleted.
+   * @default true
+   */
+  readonly terminationProtection?: boolean;
+}
+
+const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
+const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/;
+const EMAIL = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
+
+const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
+  domain: matches(DOMAIN, 'a lower-case domain such as example.com'),
+  additionalDomains: listOf(matches(DOMAIN, 'a lower-case domain such as example.org')),
+  hostname: matches(DOMAIN, 'a lower-case name such as mail.example.com'),
+  account: matches(/^[0-9]{12}$/, '12 digits in quotes'),
+  region: matches(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, 'a region such as eu-central-1'),
+  vpcId: matches(/^vpc-[0-9a-f]{8,17}$/, 'an id such as vpc-0123456789abcdef0'),
+  hostedZone: record({
+    id: matches(/^Z[A-Z0-9]{5,31}$/, 'a hosted zone id such as Z0123456789ABCDEFGHIJ'),
+    name: matches(DOMAIN, 'the name of the zone such as example.com'),
+  }),
+  services: listOf(oneOf(SERVICES)),
+  allow: checkAllow,
+  zones: integer(3, 6),
+  minNodes: integer(1, 1000),
+  maxNodes: integer(1, 1000),
+  instanceType: matches(/^[a-z0-9-]+\.[a-z0-9]+$/, 'an instance type such as m7g.large'),
+  connectionsPerNode: integer(1, 1_000_000),
+  implicitTls: oneOf(['balancer', 'node']),
+  idleTimeoutMinutes: integer(1, 100),
+  nodeCertificate: checkNodeCertificate,
+  certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
+  mailboxQuotaMiB: integer(1, 16_777_216),
+  messageSizeMiB: integer(1, 1024),
+  shieldAdvanced: isBoolean,
+  archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
+  alarmEmail: matches(EMAIL, 'an address such as ops@example.net'),
+  terminationProtection: isBoolean,
+};
+
+/**
+ * Checks what a configuration file exports, field by field and then together.
+ *
+ * @throws ConfigError for the first bad value
+ */
+export function checkConfig(config: unknown): MailConfig {
+  if (typeof config !== 'object' || config === null) {
+    throw new ConfigError('the file must have a default export of type MailConfig');
+  }
+  const fields = config as { [field: string]: unknown };
+  for (const [field, value] of Object.entries(fields)) {
+    const check = (CHECKS as { [field: string]: Check | undefined })[field];
+    if (!check) {
+      throw new ConfigError(`${field} is not a field; expected one of ${Object.keys(CHECKS).join(', ')}`);
+    }
+    if (value !== undefined) {
+      check(field, value);
+    }
+  }
+  if (fields.domain === undefined) {
+    fail('domain', 'a lower-case domain such as example.com', undefined, 'add it');
+  }
+  const checked = config as MailConfig;
+  checkTogether(checked);
+  return checked;
+}
+
+function checkTogether(config: MailConfig): void {
+  if ((config.account === undefined) !== (config.region === undefined)) {
+    const missing = config.account === undefined ? 'account' : 'region';
+    throw new ConfigError(`${missing} is missing; account and region go together`);
+  }
+  if (config.vpcId !== undefined && config.account === undefined) {
+    throw new ConfigError('vpcId needs account and region, where the network is looked up; add them');
+  }
+  if (config.vpcId !== undefined && config.zones !== undefined) {
+    throw new ConfigError('zones is for a new network; the zones of vpcId are those of its subnets; remove zones');
+  }
+  const hostname = config.hostname ?? `mail.${config.domain}`;
+  const zone = config.hostedZone?.name;
+  if (zone !== undefined && hostname !== zone && !hostname.endsWith(`.${zone}`)) {
+    throw new ConfigError(`hostedZone.name must hold the host name ${hostname}, got ${JSON.stringify(zone)}`);
+  }
+  const domains = [config.domain, ...(config.additionalDomains ?? [])];
+  const twice = domains.find((domain, index) => domains.indexOf(domain) !== index);
+  if (twice !== undefined) {
+    throw new ConfigError(`additionalDomains has ${twice} twice, or has the primary domain; remove it`);
+  }
+  const services = config.services ?? ['imaps', 'submission'];
+  for (const always of ['imaps', 'submission'] as const) {
+    if (!services.includes(always)) {
+      throw new ConfigError(`services must have ${always}, got ${JSON.stringify(services)}; add it`);
+    }
+  }
+  for (const service of Object.keys(config.allow ?? {}) as ServiceName[]) {
+    if (!services.includes(service)) {
+      throw new ConfigError(`allow.${service} is for a service that is not offered; add ${service} to services`);
+    }
+  }
+  const minNodes = config.minNodes ?? config.zones ?? (config.vpcId === undefined ? 3 : undefined);
+  if (minNodes !== undefined && config.maxNodes !== undefined && config.maxNodes < minNodes) {
+    throw new ConfigError(`maxNodes must be >= minNodes (${minNodes}), got ${config.maxNodes}; raise maxNodes`);
+  }
+  if (config.idleTimeoutMinutes !== undefined && config.implicitTls !== 'node') {
+    throw new ConfigError(
+      `idleTimeoutMinutes can't be set on a TLS listener, which drops after 350 seconds; ` +
+        `remove it or set implicitTls: 'node'`,
+    );
+  }
+}
+
+function checkAllow(field: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    fail(field, 'an object of services', value);
+  }
+  for (const [service, source] of Object.entries(value as { [service: string]: unknown })) {
+    oneOf(SERVICES)(`${field}, service name,`, service);
+    const where = `${field}.${service}`;
+    if (source === undefined || source === 'anywhere') {
+      continue;
+    }
+    const [kind, ...more] = Object.keys(Object(source));
+    if (more.length > 0 || (kind !== 'cidrs' && kind !== 'prefixList')) {
+      fail(where, `'anywhere', { cidrs: [...] } or { prefixList: 'pl-...' }`, source);
+    }
+    if (kind === 'cidrs') {
+      listOf(matches(/^[0-9a-f.:]+\/[0-9]+$/i, 'an address range such as 192.0.2.0/24'))(
+        `${where}.cidrs`,
+        (source as { cidrs: unknown }).cidrs,
+      );
+    } else {
+      matches(/^pl-[0-9a-f]{8,17}$/, 'an id such as pl-0123456789abcdef0')(
+        `${where}.prefixList`,
+        (source as { prefixList: unknown }).prefixList,
+      );
+    }
+  }
+}
+
+function checkNodeCertificate(field: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null) {
+    record({ secretArn: matches(/^arn:[a-z-]+:secretsmanager:/, 'the ARN of a secret') })(field, value);
+  } else {
+    oneOf(['acm-acme', 'dns-01', 'local-ca'])(field, value);
+  }
+}

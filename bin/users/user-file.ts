@@ -1,0 +1,156 @@
+import { scramVerifier } from './password';
+
+export { ITERATIONS, preparePassword, scramVerifier } from './password';
+
+/** Shortest password of a new user, characters. */
+export const PASSWORD_LENGTH_MIN = 8;
+
+/** Settings of one user. */
+export interface UserOptions {
+  /**
+   * Size of the mailbox in Dovecot's notation, such as `10G` or `500M`.
+   * @default - the size that all users have
+   */
+  readonly quota?: string;
+}
+
+/**
+ * The users file: Dovecot's passwd-file, one user to a line, verifiers only. Comments and the order of lines are kept.
+ *
+ * @see https://doc.dovecot.org/2.4.1/core/config/auth/databases/passwd_file.html
+ */
+export class UserFile {
+  /**
+   * Reads a file; nothing is a file without users.
+   *
+   * @throws on a line that is neither a user, a comment nor empty, with its number
+   */
+  public static parse(text = ''): UserFile {
+    const lines = text.split('\n').map((line) => line.trimEnd());
+    while (lines.length > 0 && lines[lines.length - 1] === '') {
+      lines.pop();
+    }
+    const file = new UserFile(lines);
+    lines.forEach((line, index) => {
+      if (!isUserLine(line)) {
+        return;
+      }
+      const address = addressOf(line);
+      if (!/^[^:]+:\{[A-Z0-9.-]+\}/.test(line)) {
+        throw new Error(`users file, line ${index + 1}: expected address:{SCHEME}verifier`);
+      }
+      if (lines.findIndex((other) => isUserLine(other) && addressOf(other) === address) !== index) {
+        throw new Error(`users file, line ${index + 1}: ${address} is there twice`);
+      }
+    });
+    return file;
+  }
+
+  private constructor(private readonly lines: string[]) {}
+
+  /** Addresses in the order of the file. */
+  public addresses(): string[] {
+    return this.lines.filter(isUserLine).map(addressOf);
+  }
+
+  public has(address: string): boolean {
+    return this.find(checkAddress(address)) >= 0;
+  }
+
+  /**
+   * Adds a user.
+   *
+   * @throws when the address is bad or taken, or the password or quota is bad
+   */
+  public add(address: string, password: string, options: UserOptions = {}): void {
+    const user = checkAddress(address);
+    if (this.find(user) >= 0) {
+      throw new Error(`${user} is a user already; use "password" to change the password`);
+    }
+    checkLength(password);
+    // user:password:uid:gid:gecos:home:shell:extra fields
+    const quota = options.quota === undefined ? '' : `userdb_quota_storage_size=${checkQuota(options.quota)}`;
+    this.lines.push(`${user}:${scramVerifier(password)}::::::${quota}`);
+  }
+
+  /**
+   * Changes a password; other fields of the user stay.
+   *
+   * @throws when there is no such user, or the password is bad
+   */
+  public setPassword(address: string, password: string): void {
+    const index = this.mustFind(checkAddress(address));
+    checkLength(password);
+    const [user, , ...rest] = this.lines[index].split(':');
+    this.lines[index] = [user, scramVerifier(password), ...rest].join(':');
+  }
+
+  /**
+   * Removes a user. Mail stays in the store.
+   *
+   * @throws when there is no such user
+   */
+  public remove(address: string): void {
+    this.lines.splice(this.mustFind(checkAddress(address)), 1);
+  }
+
+  /** The text of the file. */
+  public toString(): string {
+    return this.lines.map((line) => `${line}\n`).join('');
+  }
+
+  private find(user: string): number {
+    return this.lines.findIndex((line) => isUserLine(line) && addressOf(line) === user);
+  }
+
+  private mustFind(user: string): number {
+    const index = this.find(user);
+    if (index < 0) {
+      throw new Error(`${user} is not a user; "list" shows who is`);
+    }
+    return index;
+  }
+}
+
+/**
+ * An address as the file holds it, in lower case.
+ *
+ * Stricter than RFC 5321 on purpose: the name becomes a folder on nodes, a colon would end the field, and what follows
+ * a `+` is a detail of the recipient, not another user.
+ *
+ * @throws on anything but letters, digits, `.`, `_` and `-` at a domain of at least two labels
+ */
+export function checkAddress(address: string): string {
+  const lower = address.toLowerCase();
+  const [local, domain, ...more] = lower.split('@');
+  const localIsGood = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(local) && local.length <= 64;
+  const domainIsGood =
+    /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/.test(domain ?? '') && domain.length <= 253;
+  if (more.length > 0 || !localIsGood || !domainIsGood) {
+    throw new Error(
+      `address must be name@domain with letters, digits, ".", "_" and "-", got ${JSON.stringify(address)}`,
+    );
+  }
+  return lower;
+}
+
+function checkLength(password: string): void {
+  if ([...password].length < PASSWORD_LENGTH_MIN) {
+    throw new Error(`password must have ${PASSWORD_LENGTH_MIN} characters or more`);
+  }
+}
+
+function checkQuota(quota: string): string {
+  if (!/^[1-9][0-9]*[MGT]$/.test(quota)) {
+    throw new Error(`quota must be a number and M, G or T, such as 10G, got ${JSON.stringify(quota)}`);
+  }
+  return quota;
+}
+
+function isUserLine(line: string): boolean {
+  return line !== '' && !line.startsWith('#');
+}
+
+function addressOf(line: string): string {
+  return line.slice(0, line.indexOf(':') < 0 ? undefined : line.indexOf(':')).toLowerCase();
+}

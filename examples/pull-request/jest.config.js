@@ -1,0 +1,4 @@
+module.exports = {
+  transform: { '^.+\\.ts$': 'ts-jest' },
+  testMatch: ['**/test/**/*.test.ts'],
+};

@@ -1,0 +1,4 @@
+export * from './access-source';
+export * from './mail-access';
+export * from './mail-allowlist';
+export * from './mail-service';

@@ -1,0 +1,147 @@
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
+import { IKey, Key } from 'aws-cdk-lib/aws-kms';
+import {
+  BlockPublicAccess,
+  Bucket,
+  BucketEncryption,
+  IBucket,
+  ObjectOwnership,
+  StorageClass,
+} from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+import { acknowledge } from '../compliance';
+import { inRegulatoryPacks } from '../private/rule-packs';
+import { pinFlags } from '../private/pin-flags';
+import { ArchiveLock } from './archive-lock';
+
+/** Properties of `MailArchive`. */
+export interface MailArchiveProps {
+  /**
+   * A bucket to use; the settings below then do not apply.
+   * @default - a new one, kept when the stack is deleted
+   */
+  readonly bucket?: IBucket;
+
+  /**
+   * Key for objects at rest.
+   * @default - a new key with yearly rotation, kept when the stack is deleted
+   */
+  readonly encryptionKey?: IKey;
+
+  /**
+   * Whether archived objects can be deleted. Can be made stricter later; locked objects stay locked.
+   * @default ArchiveLock.none()
+   */
+  readonly objectLock?: ArchiveLock;
+
+  /**
+   * When objects move to Glacier Instant Retrieval (read in milliseconds). Whole days.
+   * @default Duration.days(90)
+   */
+  readonly glacierAfter?: Duration;
+
+  /**
+   * When objects move on to Glacier Deep Archive (restored within 12 to 48 hours). Whole days, at least 90 more than
+   * `glacierAfter`, the shortest time that Glacier bills.
+   * @default Duration.days(365)
+   */
+  readonly deepArchiveAfter?: Duration;
+
+  /**
+   * Bucket for S3 server access logs; see `AccessLogBucket`.
+   * @default - access is not logged
+   */
+  readonly accessLogsBucket?: IBucket;
+}
+
+/**
+ * Long-term copies of mail: an S3 bucket that is versioned, encrypted with a customer key, reached by TLS only, locked
+ * if asked, and moved to Glacier classes by age. It never holds the only copy of live mail.
+ *
+ * @throws when `deepArchiveAfter` is less than 90 days later than `glacierAfter`
+ */
+export class MailArchive extends Construct {
+  public readonly bucket: IBucket;
+
+  /** Key of the bucket; nothing when an imported bucket does not tell. */
+  public readonly encryptionKey?: IKey;
+
+  constructor(scope: Construct, id: string, props: MailArchiveProps = {}) {
+    super(scope, id);
+    pinFlags(this, '@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy');
+    const glacierAfter = props.glacierAfter ?? Duration.days(90);
+    const deepArchiveAfter = props.deepArchiveAfter ?? Duration.days(365);
+    if (deepArchiveAfter.toDays() < glacierAfter.toDays() + 90) {
+      throw new Error(
+        `deepArchiveAfter must be >= glacierAfter + 90 days (${glacierAfter.toDays() + 90}), ` +
+          `got ${deepArchiveAfter.toDays()} days; raise deepArchiveAfter`,
+      );
+    }
+    if (props.bucket) {
+      this.bucket = props.bucket;
+      this.encryptionKey = props.bucket.encryptionKey;
+    } else {
+      this.encryptionKey = props.encryptionKey ?? this.createKey();
+      this.bucket = this.createBucket(this.encryptionKey, glacierAfter, deepArchiveAfter, props);
+    }
+  }
+
+  /** Lets a principal add objects; not read, overwrite by name, or delete. */
+  public grantPut(grantee: IGrantable): Grant {
+    return this.bucket.grantPut(grantee);
+  }
+
+  /** Lets a principal read objects. */
+  public grantRead(grantee: IGrantable): Grant {
+    return this.bucket.grantRead(grantee);
+  }
+
+  private createKey(): Key {
+    return new Key(this, 'Key', {
+      description: 'Mail archive',
+      enableKeyRotation: true,
+      removalPolicy: RemovalPolicy.RETAIN,
+    });
+  }
+
+  private createBucket(key: IKey, glacierAfter: Duration, deepArchiveAfter: Duration, props: MailArchiveProps): Bucket {
+    const bucket = new Bucket(this, 'Bucket', {
+      encryption: BucketEncryption.KMS,
+      encryptionKey: key,
+      bucketKeyEnabled: true,
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      enforceSSL: true,
+      minimumTLSVersion: 1.2,
+      versioned: true,
+      removalPolicy: RemovalPolicy.RETAIN,
+      // On from the start, so that a retention can be set later on the same bucket.
+      objectLockEnabled: true,
+      objectLockDefaultRetention: props.objectLock?.defaultRetention,
+      serverAccessLogsBucket: props.accessLogsBucket,
+      serverAccessLogsPrefix: props.accessLogsBucket ? 'archive/' : undefined,
+      lifecycleRules: [
+        {
+          id: 'to-glacier',
+          transitions: [
+            { storageClass: StorageClass.GLACIER_INSTANT_RETRIEVAL, transitionAfter: glacierAfter },
+            { storageClass: StorageClass.DEEP_ARCHIVE, transitionAfter: deepArchiveAfter },
+          ],
+          abortIncompleteMultipartUploadAfter: Duration.days(7),
+        },
+      ],
+    });
+    acknowledge(
+      bucket,
+      ...inRegulatoryPacks('S3BucketReplicationEnabled').map((id) => ({
+        id,
+        reason:
+          'The archive is stored in three or more zones of this region and is versioned ' +
+          "(test/archive/mail-archive.test.ts). A copy in a second region is the owner's choice of disaster recovery, " +
+          'not a default: law may forbid that mail leaves the region.',
+      })),
+    );
+    return bucket;
+  }
+}

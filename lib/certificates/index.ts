@@ -1,0 +1,3 @@
+export * from './acme-account-binding';
+export * from './edge-certificate';
+export * from './node-certificate';

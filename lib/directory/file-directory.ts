@@ -1,0 +1,143 @@
+import { Duration, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { IKey, Key } from 'aws-cdk-lib/aws-kms';
+import { BlockPublicAccess, Bucket, BucketEncryption, IBucket, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+import { acknowledge } from '../compliance';
+import { NodeConfiguration } from '../node/node-configuration';
+import { pinFlags } from '../private/pin-flags';
+import { inRegulatoryPacks } from '../private/rule-packs';
+import { IMailDirectory } from './mail-directory';
+
+/** Properties of `FileDirectory`. */
+export interface FileDirectoryProps {
+  /**
+   * A bucket to use.
+   * @default - a new one, kept when the stack is deleted
+   */
+  readonly bucket?: IBucket;
+
+  /**
+   * Name of the object: letters, digits and `! - _ . ' ( ) /`.
+   * @default 'users'
+   */
+  readonly objectKey?: string;
+
+  /**
+   * Key for the object at rest; with `bucket`, the key that bucket uses.
+   * @default - a new key with yearly rotation; with `bucket`, `bucket.encryptionKey`
+   */
+  readonly encryptionKey?: IKey;
+
+  /**
+   * Bucket for S3 server access logs. Not used with an imported bucket.
+   * @default - access is not logged
+   */
+  readonly accessLogsBucket?: IBucket;
+}
+
+/**
+ * Users in one S3 object, in the format of Dovecot's passwd-file with SCRAM-SHA-256 verifiers: no password and nothing
+ * that can be used as one is stored. Old versions are kept for 90 days, so that a wrong edit can be undone.
+ *
+ * @throws when `objectKey` is empty or holds a character that would need quoting on a node
+ * @see https://doc.dovecot.org/2.4.1/core/config/auth/databases/passwd_file.html
+ */
+export class FileDirectory extends Construct implements IMailDirectory {
+  public readonly bucket: IBucket;
+  public readonly encryptionKey?: IKey;
+  public readonly location: string;
+  public readonly configuration: NodeConfiguration;
+
+  constructor(scope: Construct, id: string, props: FileDirectoryProps = {}) {
+    super(scope, id);
+    pinFlags(this, '@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy');
+    const objectKey = props.objectKey ?? 'users';
+    if (!Token.isUnresolved(objectKey) && !/^[A-Za-z0-9!_.'()/-]+$/.test(objectKey)) {
+      throw new Error(
+        `objectKey must be letters, digits and !-_.'()/, got ${JSON.stringify(objectKey)}; choose another name`,
+      );
+    }
+    if (props.bucket) {
+      this.bucket = props.bucket;
+      this.encryptionKey = props.encryptionKey ?? props.bucket.encryptionKey;
+    } else {
+      this.encryptionKey = props.encryptionKey ?? this.createKey();
+      this.bucket = this.createBucket(this.encryptionKey, props.accessLogsBucket);
+    }
+    this.location = `s3://${this.bucket.bucketName}/${objectKey}`;
+    this.configuration = {
+      environment: { MAIL_DIRECTORY: 'file', MAIL_DIRECTORY_OBJECT: this.location },
+      statements: this.readStatements(objectKey),
+    };
+  }
+
+  private createKey(): Key {
+    return new Key(this, 'Key', {
+      description: 'Mail users',
+      enableKeyRotation: true,
+      removalPolicy: RemovalPolicy.RETAIN,
+    });
+  }
+
+  private createBucket(key: IKey, accessLogsBucket?: IBucket): Bucket {
+    const bucket = new Bucket(this, 'Bucket', {
+      encryption: BucketEncryption.KMS,
+      encryptionKey: key,
+      bucketKeyEnabled: true,
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      enforceSSL: true,
+      minimumTLSVersion: 1.2,
+      versioned: true,
+      removalPolicy: RemovalPolicy.RETAIN,
+      serverAccessLogsBucket: accessLogsBucket,
+      serverAccessLogsPrefix: accessLogsBucket ? 'directory/' : undefined,
+      lifecycleRules: [
+        {
+          id: 'expire-old-versions',
+          noncurrentVersionExpiration: Duration.days(90),
+          abortIncompleteMultipartUploadAfter: Duration.days(7),
+        },
+      ],
+    });
+    acknowledge(
+      bucket,
+      ...inRegulatoryPacks('S3BucketReplicationEnabled').map((id) => ({
+        id,
+        reason:
+          'The users file is stored in three or more zones of this region, with 90 days of versions ' +
+          "(test/directory/file-directory.test.ts). A copy in a second region is the owner's choice of disaster recovery.",
+      })),
+    );
+    return bucket;
+  }
+
+  private readStatements(objectKey: string): PolicyStatement[] {
+    const statements = [
+      new PolicyStatement({
+        sid: 'ReadUsers',
+        actions: ['s3:GetObject'],
+        resources: [this.bucket.arnForObjects(objectKey)],
+      }),
+      new PolicyStatement({
+        // Without it S3 answers 403 for a file that is not there yet, which looks like a broken permission.
+        sid: 'SeeThatThereAreNoUsersYet',
+        actions: ['s3:ListBucket'],
+        resources: [this.bucket.bucketArn],
+      }),
+    ];
+    if (this.encryptionKey) {
+      const { region, urlSuffix } = Stack.of(this);
+      statements.push(
+        new PolicyStatement({
+          sid: 'DecryptUsers',
+          actions: ['kms:Decrypt'],
+          resources: [this.encryptionKey.keyArn],
+          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+        }),
+      );
+    }
+    return statements;
+  }
+}

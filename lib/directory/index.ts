@@ -1,0 +1,2 @@
+export * from './file-directory';
+export * from './mail-directory';

@@ -1,0 +1,79 @@
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { IBucket } from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+import { NodeConfiguration } from '../node/node-configuration';
+import { FileDirectory } from './file-directory';
+
+/** Who may log in, once it is part of a stack. */
+export interface IMailDirectory {
+  /** What nodes need to read the directory: `MAIL_DIRECTORY` and its companions. */
+  readonly configuration: NodeConfiguration;
+
+  /** Where an operator edits users, such as `s3://bucket/users`. */
+  readonly location: string;
+}
+
+/** What a directory is created with. */
+export interface MailDirectoryBindOptions {
+  /**
+   * Key for data at rest.
+   * @default - a key of the directory's own
+   */
+  readonly encryptionKey?: IKey;
+
+  /**
+   * Bucket for S3 server access logs.
+   * @default - access is not logged
+   */
+  readonly accessLogsBucket?: IBucket;
+}
+
+/** Users in a file. */
+export interface FileDirectoryOptions {
+  /**
+   * Bucket of the users file. With a customer key that the bucket does not tell (an imported one), pass
+   * `bucketEncryptionKey` as well.
+   * @default - a new one, kept when the stack is deleted
+   */
+  readonly bucket?: IBucket;
+
+  /**
+   * Key of an imported bucket.
+   * @default - `bucket.encryptionKey`
+   */
+  readonly bucketEncryptionKey?: IKey;
+
+  /**
+   * Key (name) of the object.
+   * @default 'users'
+   */
+  readonly objectKey?: string;
+}
+
+/** Kind of user directory. */
+export abstract class MailDirectory {
+  /**
+   * Users in one S3 object, edited with the `mail-users` command: up to some thousands of users, no database to run.
+   */
+  public static file(options: FileDirectoryOptions = {}): MailDirectory {
+    return new FileMailDirectory(options);
+  }
+
+  /** Creates or takes over the directory. */
+  public abstract bind(scope: Construct, options?: MailDirectoryBindOptions): IMailDirectory;
+}
+
+class FileMailDirectory extends MailDirectory {
+  constructor(private readonly options: FileDirectoryOptions) {
+    super();
+  }
+
+  public bind(scope: Construct, options: MailDirectoryBindOptions = {}): IMailDirectory {
+    return new FileDirectory(scope, 'File', {
+      bucket: this.options.bucket,
+      objectKey: this.options.objectKey,
+      encryptionKey: this.options.bucket ? this.options.bucketEncryptionKey : options.encryptionKey,
+      accessLogsBucket: options.accessLogsBucket,
+    });
+  }
+}

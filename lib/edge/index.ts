@@ -1,0 +1,2 @@
+export * from './edge-tls';
+export * from './mail-edge';

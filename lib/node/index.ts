@@ -1,0 +1,7 @@
+export { METRIC_NAMESPACE } from './fleet-metrics';
+export * from './mail-bundle';
+export * from './mail-fleet';
+export * from './node-configuration';
+export * from './node-role';
+export * from './node-template';
+export * from './sizing';

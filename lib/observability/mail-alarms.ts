@@ -1,0 +1,281 @@
+import { Duration, Size } from 'aws-cdk-lib';
+import { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
+import { Alarm, ComparisonOperator, IMetric, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { ITopic } from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import { MailEdge } from '../edge';
+import { MailFleet } from '../node';
+import { IMailStore } from '../storage';
+import { AlarmTopic } from './alarm-topic';
+
+/** Properties of `MailAlarms`. */
+export interface MailAlarmsProps {
+  /**
+   * Nodes to watch.
+   * @default - no alarms on nodes
+   */
+  readonly fleet?: MailFleet;
+
+  /**
+   * Balancer to watch.
+   * @default - no alarms on the balancer
+   */
+  readonly edge?: MailEdge;
+
+  /**
+   * Store to watch.
+   * @default - no alarms on the store
+   */
+  readonly store?: IMailStore;
+
+  /**
+   * The balancer's certificate.
+   * @default - no alarm on its expiry
+   */
+  readonly certificate?: ICertificate;
+
+  /**
+   * Where alarms go.
+   * @default - a new encrypted topic, see `AlarmTopic`
+   */
+  readonly topic?: ITopic;
+
+  /**
+   * Key of a new topic.
+   * @default - a new key
+   */
+  readonly encryptionKey?: IKey;
+
+  /**
+   * Messages in one node's queue that are too many.
+   * @default 1000
+   */
+  readonly queueLengthMax?: number;
+
+  /**
+   * Age of a queued message that is too old. Other servers' greylisting and short outages delay mail by some minutes.
+   * @default Duration.minutes(30)
+   */
+  readonly queueAgeMax?: Duration;
+
+  /**
+   * Days that a certificate must still be valid.
+   * @default 30
+   */
+  readonly certificateDaysMin?: number;
+
+  /**
+   * TLS handshakes with clients that may fail in five minutes. Scanners fail some all the time.
+   * @default 100
+   */
+  readonly clientTlsErrorsMax?: number;
+
+  /**
+   * Size of the store that you want to be told of, such as the size that the budget covers.
+   * @default - no alarm; the store itself has no limit
+   */
+  readonly storeSizeMax?: Size;
+}
+
+interface Rule {
+  readonly metric: IMetric;
+  readonly threshold: number;
+  /** @default GREATER_THAN_THRESHOLD */
+  readonly comparison?: ComparisonOperator;
+  /** @default 3 */
+  readonly evaluationPeriods?: number;
+  /** @default NOT_BREACHING */
+  readonly missing?: TreatMissingData;
+  /** What happened, and what to check first. */
+  readonly description: string;
+}
+
+const FIVE_MINUTES = { period: Duration.minutes(5) };
+
+/**
+ * The alarms of a mail system. Each tells one topic when it starts and when it ends, and says in its description what
+ * to check first.
+ */
+export class MailAlarms extends Construct {
+  public readonly topic: ITopic;
+
+  /** Alarms by construct id, such as `CpuHigh`. */
+  public readonly alarms: { [id: string]: Alarm } = {};
+
+  constructor(scope: Construct, id: string, props: MailAlarmsProps) {
+    super(scope, id);
+    this.topic = props.topic ?? new AlarmTopic(this, 'Topic', { encryptionKey: props.encryptionKey }).topic;
+    if (props.fleet) {
+      this.watchMachines(props.fleet);
+      this.watchMail(props.fleet, props);
+    }
+    if (props.edge) {
+      this.watchEdge(props.edge, props.clientTlsErrorsMax ?? 100);
+    }
+    if (props.store) {
+      this.watchStore(props.store, props.storeSizeMax);
+    }
+    if (props.certificate) {
+      this.add('BalancerCertificateExpires', {
+        metric: props.certificate.metricDaysToExpiry(),
+        threshold: props.certificateDaysMin ?? 30,
+        comparison: ComparisonOperator.LESS_THAN_THRESHOLD,
+        evaluationPeriods: 1,
+        description:
+          "The balancer's certificate was not renewed. Check first: the renewal status in ACM, and that the DNS record " +
+          'which validates it is still in the zone.',
+      });
+    }
+  }
+
+  private watchMachines(fleet: MailFleet): void {
+    this.add('NodesSilent', {
+      metric: fleet.metricConnections({ ...FIVE_MINUTES, statistic: Stats.SAMPLE_COUNT }),
+      threshold: 1,
+      comparison: ComparisonOperator.LESS_THAN_THRESHOLD,
+      missing: TreatMissingData.BREACHING,
+      description:
+        'No node has sent metrics for 15 minutes, so no other alarm on nodes can be trusted. Check first: instances in ' +
+        'the Auto Scaling group, then `systemctl status mail-agent` on one of them by Session Manager.',
+    });
+    this.add('CpuHigh', {
+      metric: fleet.metricCpuUtilization(FIVE_MINUTES),
+      threshold: 80,
+      description:
+        'Nodes use more than 80 % CPU for 15 minutes. Check first: whether the group is at its largest size, then ' +
+        '`systemd-cgtop` on a node for the service that uses it.',
+    });
+    this.add('MemoryHigh', {
+      metric: fleet.metricMemoryUtilization(FIVE_MINUTES),
+      threshold: 85,
+      description:
+        'A node uses more than 85 % of its memory. Check first: sessions per node against connectionsPerNode, then ' +
+        '`systemd-cgtop -m` for a service that grows.',
+    });
+    this.add('DiskFull', {
+      metric: fleet.metricDiskUtilization(FIVE_MINUTES),
+      threshold: 80,
+      description:
+        "A node's root disk is more than 80 % full; mail is not on it. Check first: `journalctl --disk-usage` and /var. " +
+        'Terminating the node replaces it.',
+    });
+    this.add('ConnectionsHigh', {
+      metric: fleet.metricConnectionUtilization(FIVE_MINUTES),
+      threshold: 85,
+      description:
+        'Nodes serve more than 85 % of the connections that they are sized for; growth does not keep up. Check first: ' +
+        'whether the group is at maxNodes, then its activity history for launches that failed.',
+    });
+  }
+
+  private watchMail(fleet: MailFleet, props: MailAlarmsProps): void {
+    this.add('QueueLong', {
+      metric: fleet.metricQueueLength(FIVE_MINUTES),
+      threshold: props.queueLengthMax ?? 1000,
+      description:
+        'Mail piles up on a node. Check first: `postqueue -p` for the reason given most often, then whether one sender ' +
+        'has most messages (a stolen password) or one destination refuses.',
+    });
+    this.add('QueueOld', {
+      metric: fleet.metricQueueAge(FIVE_MINUTES),
+      threshold: (props.queueAgeMax ?? Duration.minutes(30)).toSeconds(),
+      description:
+        'A message has waited too long. Check first: `postqueue -p` for the reason; for local users Dovecot LMTP and the ' +
+        'store, for others DNS and port 25 out of the account, which AWS opens on request.',
+    });
+    this.add('NodeCertificateExpires', {
+      metric: fleet.metricCertificateDaysLeft({ period: Duration.hours(1) }),
+      threshold: props.certificateDaysMin ?? 30,
+      comparison: ComparisonOperator.LESS_THAN_THRESHOLD,
+      description:
+        'The certificate of a node was not renewed. Check first: the log of the renewal on the node, then the ACME ' +
+        "endpoint's domain validation or the secret that it comes from.",
+    });
+    this.add('StoreSlow', {
+      metric: fleet.metricStoreLatency(FIVE_MINUTES),
+      threshold: 50,
+      description:
+        'Small writes to the store take more than 50 ms. Check first: the store alarms, then `nfsstat -c` and the ' +
+        'stunnel unit on a node.',
+    });
+  }
+
+  private watchEdge(edge: MailEdge, clientTlsErrorsMax: number): void {
+    this.add('UnhealthyHosts', {
+      metric: edge.metricUnhealthyHosts({ period: Duration.minutes(1) }),
+      threshold: 0,
+      evaluationPeriods: 5,
+      description:
+        'A node has failed health checks for 5 minutes. Check first: `curl localhost:8080/health` on the node, which ' +
+        'gives the reasons; the group replaces the node by itself.',
+    });
+    this.add('ClientTlsErrors', {
+      metric: edge.metricClientTlsErrors(FIVE_MINUTES),
+      threshold: clientTlsErrorsMax,
+      description:
+        "TLS handshakes between clients and the balancer fail. Check first: the balancer's certificate and names, then " +
+        'the access logs for clients with TLS 1.1 or older.',
+    });
+    this.add('TargetTlsErrors', {
+      metric: edge.metricTargetTlsErrors(FIVE_MINUTES),
+      threshold: 10,
+      description:
+        'TLS handshakes between the balancer and nodes fail. Check first: that Dovecot and Postfix of the unhealthy node ' +
+        'run and have a certificate (`openssl s_client -connect localhost:993`).',
+    });
+  }
+
+  private watchStore(store: IMailStore, sizeMax?: Size): void {
+    this.add('StoreOperationsHigh', {
+      metric: store.metricOperationsUtilization(FIVE_MINUTES),
+      threshold: 80,
+      description:
+        'The store is near its limit of operations. Check first: which users or searches cause them (`doveadm who`), ' +
+        'then spread users over another store.',
+    });
+    this.add('StoreThroughputHigh', {
+      metric: store.metricThroughputUtilization(FIVE_MINUTES),
+      threshold: 80,
+      description:
+        'The store uses more than 80 % of its throughput. Check first: backups, index rebuilds and mailbox imports that ' +
+        'run now.',
+    });
+    const burstCredits = store.metricBurstCreditBalance(FIVE_MINUTES);
+    if (burstCredits) {
+      this.add('StoreBurstCreditsLow', {
+        metric: burstCredits,
+        threshold: Size.gibibytes(100).toBytes(),
+        comparison: ComparisonOperator.LESS_THAN_THRESHOLD,
+        description:
+          'The store lives on burst credits and has less than 100 GiB of them. Check first: its throughput mode; elastic ' +
+          'has no credits to run out of.',
+      });
+    }
+    if (sizeMax) {
+      this.add('StoreLarge', {
+        metric: store.metricStoredBytes({ period: Duration.hours(1) }),
+        threshold: sizeMax.toBytes(),
+        description:
+          'The store is larger than planned. Check first: `doveadm quota get -A` for the largest mailboxes, then the ' +
+          'budget.',
+      });
+    }
+  }
+
+  private add(id: string, rule: Rule): void {
+    const alarm = new Alarm(this, id, {
+      metric: rule.metric,
+      threshold: rule.threshold,
+      comparisonOperator: rule.comparison ?? ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: rule.evaluationPeriods ?? 3,
+      treatMissingData: rule.missing ?? TreatMissingData.NOT_BREACHING,
+      alarmDescription: rule.description,
+    });
+    const action = new SnsAction(this.topic);
+    alarm.addAlarmAction(action);
+    alarm.addOkAction(action);
+    this.alarms[id] = alarm;
+  }
+}

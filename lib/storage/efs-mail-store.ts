@@ -1,0 +1,206 @@
+import { Annotations, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { IMetric, MathExpression, Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import { ISecurityGroup, IVpc, Port, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
+import { FileSystem, IFileSystem, LifecyclePolicy, PerformanceMode, ThroughputMode } from 'aws-cdk-lib/aws-efs';
+import { AnyPrincipal, Effect, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { Construct } from 'constructs';
+import { acknowledge } from '../compliance';
+import { NodeConfiguration } from '../node/node-configuration';
+import { pinFlags } from '../private/pin-flags';
+import { IMailStore } from './mail-store';
+
+/** Properties of `EfsMailStore`. */
+export interface EfsMailStoreProps {
+  /** Network of the nodes. */
+  readonly vpc: IVpc;
+
+  /** Subnets for the mount targets, one per zone. Not used with an imported file system. */
+  readonly vpcSubnets: SubnetSelection;
+
+  /** Security group of the mount targets. Not used with an imported file system. */
+  readonly securityGroup: ISecurityGroup;
+
+  /**
+   * Security group of the nodes, let in to an imported file system.
+   * @default - an imported file system already lets the nodes in
+   */
+  readonly nodeSecurityGroup?: ISecurityGroup;
+
+  /**
+   * Key for data at rest. A file system's key can't be changed later.
+   * @default - the account's AWS managed key for EFS
+   */
+  readonly encryptionKey?: IKey;
+
+  /**
+   * A file system to use instead of a new one; the settings below then do not apply.
+   * @default - a new file system
+   */
+  readonly fileSystem?: IFileSystem;
+
+  /** @default LifecyclePolicy.AFTER_30_DAYS */
+  readonly infrequentAccessAfter?: LifecyclePolicy;
+
+  /** @default LifecyclePolicy.AFTER_90_DAYS */
+  readonly archiveAfter?: LifecyclePolicy;
+}
+
+/**
+ * The mail store on Amazon EFS: elastic throughput, cold files in cheaper classes, backed up daily, encrypted at rest
+ * and in transit, kept when the stack goes.
+ *
+ * Nodes reach it by NFSv4.1 through TLS to port 2049. They do not use IAM to mount (that needs the EFS helper, which
+ * Debian does not package), so the security group decides who may mount.
+ *
+ * @throws when `archiveAfter` is not later than `infrequentAccessAfter`, which EFS refuses
+ */
+export class EfsMailStore extends Construct implements IMailStore {
+  public readonly fileSystem: IFileSystem;
+  public readonly storeId: string;
+  public readonly configuration: NodeConfiguration;
+  private readonly imported: boolean;
+
+  constructor(scope: Construct, id: string, props: EfsMailStoreProps) {
+    super(scope, id);
+    pinFlags(this, '@aws-cdk/aws-efs:mountTargetOrderInsensitiveLogicalId');
+
+    this.imported = props.fileSystem !== undefined;
+    this.fileSystem = props.fileSystem ?? this.createFileSystem(props);
+    if (props.fileSystem) {
+      this.letNodesIn(props.fileSystem, props.nodeSecurityGroup);
+    }
+    this.storeId = this.fileSystem.fileSystemId;
+
+    const { region, urlSuffix } = Stack.of(this);
+    this.configuration = {
+      environment: {
+        MAIL_STORE: 'efs',
+        MAIL_STORE_SERVER: `${this.storeId}.efs.${region}.${urlSuffix}`,
+        MAIL_STORE_FORMAT: 'maildir',
+      },
+    };
+  }
+
+  /** `PercentIOLimit`: how near the file system is to the limit of the General Purpose mode, percent. */
+  public metricOperationsUtilization(options?: MetricOptions): Metric {
+    return this.metric('PercentIOLimit', { statistic: Stats.MAXIMUM, ...options });
+  }
+
+  /**
+   * Metered throughput, percent of `PermittedThroughput`.
+   *
+   * @see https://docs.aws.amazon.com/efs/latest/ug/monitoring-metric-math.html
+   */
+  public metricThroughputUtilization(options?: MetricOptions): IMetric {
+    return new MathExpression({
+      expression: '100 * (metered / PERIOD(metered)) / permitted',
+      label: 'Throughput used, percent of permitted',
+      period: options?.period,
+      usingMetrics: {
+        metered: this.metric('MeteredIOBytes', { ...options, statistic: Stats.SUM }),
+        permitted: this.metric('PermittedThroughput', { ...options, statistic: Stats.MINIMUM }),
+      },
+    });
+  }
+
+  /** `BurstCreditBalance`, bytes; only an imported file system can be of the kind that has it. */
+  public metricBurstCreditBalance(options?: MetricOptions): Metric | undefined {
+    return this.imported ? this.metric('BurstCreditBalance', { statistic: Stats.MINIMUM, ...options }) : undefined;
+  }
+
+  /** `StorageBytes` over all storage classes, bytes; EFS reports it every 15 minutes. */
+  public metricStoredBytes(options?: MetricOptions): Metric {
+    return this.metric(
+      'StorageBytes',
+      { statistic: Stats.MAXIMUM, ...options },
+      { FileSystemId: this.storeId, StorageClass: 'Total' },
+    );
+  }
+
+  private metric(metricName: string, options: MetricOptions, dimensionsMap?: { [name: string]: string }): Metric {
+    return new Metric({
+      namespace: 'AWS/EFS',
+      metricName,
+      dimensionsMap: dimensionsMap ?? { FileSystemId: this.storeId },
+      ...options,
+    });
+  }
+
+  private createFileSystem(props: EfsMailStoreProps): FileSystem {
+    const infrequentAccessAfter = props.infrequentAccessAfter ?? LifecyclePolicy.AFTER_30_DAYS;
+    const archiveAfter = props.archiveAfter ?? LifecyclePolicy.AFTER_90_DAYS;
+    if (days(archiveAfter) <= days(infrequentAccessAfter)) {
+      throw new Error(
+        `archiveAfter must be later than infrequentAccessAfter (${days(infrequentAccessAfter)} days), ` +
+          `got ${days(archiveAfter)} days; choose a later class transition`,
+      );
+    }
+    const fileSystem = new FileSystem(this, 'FileSystem', {
+      vpc: props.vpc,
+      vpcSubnets: props.vpcSubnets,
+      securityGroup: props.securityGroup,
+      encrypted: true,
+      kmsKey: props.encryptionKey,
+      performanceMode: PerformanceMode.GENERAL_PURPOSE,
+      throughputMode: ThroughputMode.ELASTIC,
+      lifecyclePolicy: infrequentAccessAfter,
+      transitionToArchivePolicy: archiveAfter,
+      enableAutomaticBackups: true,
+      removalPolicy: RemovalPolicy.RETAIN,
+      allowAnonymousAccess: true,
+      fileSystemPolicy: mountTargetsAndTlsOnly(),
+    });
+    acknowledge(
+      fileSystem,
+      ...['NIST.800.53.R5-EFSInBackupPlan', 'HIPAA.Security-EFSInBackupPlan'].map((rule) => ({
+        id: rule,
+        reason:
+          'The rule looks for a backup selection in this stack. This file system has its BackupPolicy enabled, which ' +
+          "puts it into AWS Backup's daily plan for EFS with 35 days of retention (test/storage/efs-mail-store.test.ts).",
+      })),
+    );
+    return fileSystem;
+  }
+
+  private letNodesIn(fileSystem: IFileSystem, nodes?: ISecurityGroup): void {
+    if (nodes) {
+      fileSystem.connections.allowFrom(nodes, Port.NFS, 'Mail nodes mount the store');
+    } else {
+      Annotations.of(this).addWarningV2(
+        'cdk-mail-platform:efsWithoutNodeRule',
+        'no rule was added to the imported file system for the nodes; pass nodeSecurityGroup, or let TCP 2049 in from them',
+      );
+    }
+  }
+}
+
+/** Anyone whom the security group lets reach a mount target may mount, and only by TLS. */
+function mountTargetsAndTlsOnly(): PolicyDocument {
+  return new PolicyDocument({
+    statements: [
+      new PolicyStatement({
+        sid: 'MountTargetsOnly',
+        principals: [new AnyPrincipal()],
+        actions: [
+          'elasticfilesystem:ClientMount',
+          'elasticfilesystem:ClientWrite',
+          // Postfix and Dovecot own files by several users, which root on the node sets.
+          'elasticfilesystem:ClientRootAccess',
+        ],
+        conditions: { Bool: { 'elasticfilesystem:AccessedViaMountTarget': 'true' } },
+      }),
+      new PolicyStatement({
+        sid: 'TlsOnly',
+        effect: Effect.DENY,
+        principals: [new AnyPrincipal()],
+        actions: ['*'],
+        conditions: { Bool: { 'aws:SecureTransport': 'false' } },
+      }),
+    ],
+  });
+}
+
+function days(policy: LifecyclePolicy): number {
+  return Number(/^AFTER_(\d+)_DAYS?$/.exec(policy)![1]);
+}

@@ -1,0 +1,3 @@
+export * from './efs-mail-store';
+export * from './mail-storage';
+export * from './mail-store';

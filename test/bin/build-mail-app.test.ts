@@ -1,0 +1,154 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { App, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { buildMailApp } from '../../bin/build-mail-app';
+import { MailConfig } from '../../bin/mail-config';
+
+const located = { account: '111122223333', region: 'eu-central-1' };
+
+function template(config: Partial<MailConfig> = {}, context: Record<string, unknown> = {}): Template {
+  const app = buildMailApp({ domain: 'example.com', ...config }, { context });
+  return Template.fromStack(app.node.findChild('MailStack') as Stack);
+}
+
+test('one field is enough', () => {
+  const app = buildMailApp({ domain: 'example.com' });
+  expect(app).toBeInstanceOf(App);
+  Template.fromStack(app.node.findChild('MailStack') as Stack).resourceCountIs('AWS::AutoScaling::AutoScalingGroup', 1);
+});
+
+test('every field reaches the template', () => {
+  const made = template({
+    ...located,
+    additionalDomains: ['example.org'],
+    hostname: 'imap.example.com',
+    hostedZone: { id: 'Z0123456789', name: 'example.com' },
+    services: ['imaps', 'submission', 'mx'],
+    allow: { imaps: { cidrs: ['192.0.2.0/24'] }, mx: 'anywhere', submission: { prefixList: 'pl-01234567' } },
+    zones: 4,
+    minNodes: 5,
+    maxNodes: 7,
+    instanceType: 't4g.large',
+    connectionsPerNode: 700,
+    implicitTls: 'node',
+    idleTimeoutMinutes: 40,
+    nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c-AbCdEf' },
+    mailboxQuotaMiB: 2048,
+    messageSizeMiB: 25,
+    shieldAdvanced: true,
+    archiveLock: { mode: 'compliance', days: 400 },
+    alarmEmail: 'ops@example.net',
+  });
+  made.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '5', MaxSize: '7' });
+  made.hasResourceProperties('AWS::EC2::LaunchTemplate', {
+    LaunchTemplateData: Match.objectLike({ InstanceType: 't4g.large' }),
+  });
+  made.resourceCountIs('AWS::EFS::MountTarget', 4);
+  made.resourceCountIs('AWS::ElasticLoadBalancingV2::Listener', 3);
+  made.hasResourceProperties('AWS::ElasticLoadBalancingV2::Listener', {
+    Port: 993,
+    Protocol: 'TCP',
+    ListenerAttributes: [{ Key: 'tcp.idle_timeout.seconds', Value: '2400' }],
+  });
+  made.resourceCountIs('AWS::Shield::Protection', 4);
+  made.hasResourceProperties('AWS::S3::Bucket', {
+    ObjectLockConfiguration: { Rule: { DefaultRetention: { Mode: 'COMPLIANCE', Days: 400 } } },
+  });
+  made.hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'ops@example.net' });
+  made.hasResourceProperties('AWS::Route53::RecordSet', { HostedZoneId: 'Z0123456789', Name: 'imap.example.com.' });
+  const text = JSON.stringify(made.toJSON());
+  for (const value of [
+    'MAIL_DOMAINS=\\\\\\"example.com example.org\\\\\\"',
+    'MAIL_SERVICES=\\\\\\"imaps submission mx\\\\\\"',
+    'MAIL_CONNECTIONS_MAX=700',
+    'MAIL_QUOTA=2G',
+    'MAIL_MESSAGE_SIZE_MAX=26214400',
+    'MAIL_CERTIFICATE=secret',
+    '192.0.2.0/24',
+    'pl-01234567',
+  ]) {
+    expect(text).toContain(value.replaceAll('\\\\\\', '\\'));
+  }
+});
+
+test.each([
+  ['acm-acme', {}],
+  ['dns-01', { certificateEmail: 'ops@example.net' }],
+  ['local-ca', {}],
+] as const)('nodes take their certificate from %s', (nodeCertificate, more) => {
+  const text = JSON.stringify(template({ nodeCertificate, ...more }).toJSON());
+  expect(text).toContain(`\\nMAIL_CERTIFICATE=${nodeCertificate}\\n`);
+});
+
+/** What the CDK command would have found for `vpcId`. */
+function lookedUp(zones: string[]): Record<string, unknown> {
+  const group = (name: string, type: string) => ({
+    name,
+    type,
+    subnets: zones.map((zone) => ({
+      subnetId: `subnet-${type.toLowerCase()}-${zone}`,
+      availabilityZone: zone,
+      routeTableId: `rtb-${zone}`,
+      cidr: '10.9.0.0/24',
+    })),
+  });
+  return {
+    'vpc-provider:account=111122223333:filter.vpc-id=vpc-0123456789abcdef0:region=eu-central-1:returnAsymmetricSubnets=true':
+      {
+        vpcId: 'vpc-0123456789abcdef0',
+        vpcCidrBlock: '10.9.0.0/16',
+        availabilityZones: [],
+        subnetGroups: [group('Public', 'Public'), group('Private', 'Private')],
+      },
+  };
+}
+
+test('takes a network that is there already', () => {
+  const made = template(
+    { ...located, vpcId: 'vpc-0123456789abcdef0' },
+    lookedUp(['eu-central-1a', 'eu-central-1b', 'eu-central-1c']),
+  );
+  made.resourceCountIs('AWS::EC2::VPC', 0);
+  made.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', {
+    VPCZoneIdentifier: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'].map((zone) => `subnet-private-${zone}`),
+  });
+});
+
+test('does not judge a network before the CDK command has looked it up', () => {
+  expect(() => template({ ...located, vpcId: 'vpc-0123456789abcdef0' })).not.toThrow();
+});
+
+test('fails when the network spans too few zones', () => {
+  const context = lookedUp(['eu-central-1a', 'eu-central-1b']);
+  expect(() => template({ ...located, vpcId: 'vpc-0123456789abcdef0' }, context)).toThrow(
+    'vpc must have public subnets in 3 or more zones, got 2',
+  );
+});
+
+test.each<[string, Partial<MailConfig>, string]>([
+  ['ranges overlap', { allow: { imaps: { cidrs: ['10.0.0.0/8', '10.1.0.0/16'] } } }, 'allow.imaps.cidrs'],
+  ['a range is none', { allow: { imaps: { cidrs: ['300.0.0.0/8'] } } }, 'allow.imaps.cidrs'],
+  ['a size is not known', { instanceType: 'p4d.24xlarge' }, 'set connectionsPerNode'],
+  ['nobody answers for the certificate', { nodeCertificate: 'dns-01' }, 'certificateEmail must be given'],
+])('fails when %s', (_name, config, message) => {
+  expect(() => buildMailApp({ domain: 'example.com', ...config })).toThrow(message);
+});
+
+test('the command prints one line and ends with 1 for a bad value', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mail-app-'));
+  const file = join(folder, 'bad.config.ts');
+  writeFileSync(file, "export default { domain: 'example.com', minNodes: 4, maxNodes: 3 };\n");
+  const { status, stderr, stdout } = spawnSync(process.execPath, ['--import', 'tsx', 'bin/app.ts'], {
+    cwd: join(__dirname, '..', '..'),
+    env: { ...process.env, CDK_CONTEXT_JSON: JSON.stringify({ config: file }), CDK_OUTDIR: join(folder, 'out') },
+    encoding: 'utf8',
+  });
+  rmSync(folder, { recursive: true });
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(/bad\.config\.ts: maxNodes must be >= minNodes \(4\), got 3; raise maxNodes\n$/);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  expect(status).toBe(1);
+}, 30_000);

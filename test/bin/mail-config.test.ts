@@ -1,0 +1,123 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadConfig } from '../../bin/load-config';
+import { checkConfig } from '../../bin/mail-config';
+
+const located = { account: '111122223333', region: 'eu-central-1' };
+
+test('takes a domain alone, and everything together', () => {
+  expect(checkConfig({ domain: 'example.com' })).toEqual({ domain: 'example.com' });
+  const everything = {
+    ...located,
+    domain: 'example.com',
+    additionalDomains: ['example.org'],
+    hostname: 'imap.example.com',
+    vpcId: 'vpc-0123456789abcdef0',
+    hostedZone: { id: 'Z0123456789ABCDEFGHIJ', name: 'example.com' },
+    services: ['imaps', 'submission', 'mx'],
+    allow: { imaps: { cidrs: ['192.0.2.0/24'] }, submission: { prefixList: 'pl-0123456789abcdef0' }, mx: 'anywhere' },
+    minNodes: 3,
+    maxNodes: 9,
+    instanceType: 'm7g.xlarge',
+    connectionsPerNode: 3000,
+    implicitTls: 'node',
+    idleTimeoutMinutes: 30,
+    nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c' },
+    mailboxQuotaMiB: 10_240,
+    messageSizeMiB: 25,
+    shieldAdvanced: true,
+    archiveLock: { mode: 'governance', days: 365 },
+    alarmEmail: 'ops@example.net',
+    terminationProtection: false,
+  };
+  expect(checkConfig(everything)).toEqual(everything);
+});
+
+test.each<[string, object, string]>([
+  ['no domain', {}, 'domain must be a lower-case domain such as example.com, got nothing; add it'],
+  ['a wrong domain', { domain: 'example' }, 'domain must be a lower-case domain such as example.com, got "example"'],
+  ['a domain with capitals', { domain: 'Example.com' }, 'domain must be a lower-case domain'],
+  ['an address as domain', { domain: 'info@example.com' }, 'domain must be a lower-case domain'],
+  ['a field that is not known', { domian: 'example.com' }, 'domian is not a field; expected one of domain, '],
+  ['a second domain twice', { additionalDomains: ['a.org', 'a.org'] }, 'additionalDomains has "a.org" twice'],
+  ['the primary domain again', { additionalDomains: ['example.com'] }, 'additionalDomains has example.com twice'],
+  ['a host name with a port', { hostname: 'mail.example.com:993' }, 'hostname must be a lower-case name'],
+  ['a number as account', { account: 111122223333, region: 'eu-central-1' }, 'account must be 12 digits in quotes'],
+  ['an account without region', { account: '111122223333' }, 'region is missing; account and region go together'],
+  ['a region without account', { region: 'eu-central-1' }, 'account is missing; account and region go together'],
+  ['no such region', { ...located, region: 'frankfurt' }, 'region must be a region such as eu-central-1'],
+  ['a network without account', { vpcId: 'vpc-0123456789abcdef0' }, 'vpcId needs account and region'],
+  ['no network id', { ...located, vpcId: 'default' }, 'vpcId must be an id such as vpc-0123456789abcdef0'],
+  ['zones of an imported network', { ...located, vpcId: 'vpc-01234567', zones: 3 }, 'zones is for a new network'],
+  ['two zones', { zones: 2 }, 'zones must be a whole number from 3 to 6, got 2'],
+  ['an unknown service', { services: ['imap'] }, 'services[0] must be one of imaps, submission, submissions,'],
+  ['a port as service', { services: ['imaps', 143] }, 'services[1] must be one of imaps, submission, submissions,'],
+  ['no submission', { services: ['imaps'] }, 'services must have submission, got ["imaps"]; add it'],
+  ['a service twice', { services: ['imaps', 'submission', 'imaps'] }, 'services has "imaps" twice; remove one'],
+  ['a rule for an unknown service', { allow: { ssh: 'anywhere' } }, 'allow, service name, must be one of imaps'],
+  ['a rule for a service not offered', { allow: { mx: 'anywhere' } }, 'allow.mx is for a service that is not offered'],
+  ['an address that is no range', { allow: { imaps: { cidrs: ['192.0.2.1'] } } }, 'allow.imaps.cidrs[0] must be'],
+  ['no address', { allow: { imaps: { cidrs: [] } } }, 'allow.imaps.cidrs must be a list with at least one entry'],
+  ['no prefix list id', { allow: { imaps: { prefixList: 'office' } } }, 'allow.imaps.prefixList must be an id'],
+  ['two kinds of source', { allow: { imaps: { cidrs: ['192.0.2.0/24'], prefixList: 'pl-1' } } }, 'allow.imaps must be'],
+  ['a zone of another domain', { hostedZone: { id: 'Z0123456789', name: 'example.org' } }, 'hostedZone.name must hold'],
+  ['no zone id', { hostedZone: { id: 'example.com', name: 'example.com' } }, 'hostedZone.id must be a hosted zone id'],
+  ['half a zone', { hostedZone: { id: 'Z0123456789' } }, 'hostedZone.name must be the name of the zone'],
+  ['min above max', { minNodes: 4, maxNodes: 3 }, 'maxNodes must be >= minNodes (4), got 3; raise maxNodes'],
+  ['max below the zones', { maxNodes: 2 }, 'maxNodes must be >= minNodes (3), got 2; raise maxNodes'],
+  ['no nodes', { minNodes: 0 }, 'minNodes must be a whole number from 1 to 1000, got 0'],
+  ['text for a number', { minNodes: '3' }, 'minNodes must be a whole number from 1 to 1000, got "3"'],
+  ['no instance type', { instanceType: 'large' }, 'instanceType must be an instance type such as m7g.large'],
+  ['TLS nowhere', { implicitTls: 'none' }, 'implicitTls must be one of balancer, node, got "none"'],
+  [
+    'an idle timeout on a TLS listener',
+    { idleTimeoutMinutes: 30 },
+    "idleTimeoutMinutes can't be set on a TLS listener, which drops after 350 seconds",
+  ],
+  ['too long an idle timeout', { implicitTls: 'node', idleTimeoutMinutes: 120 }, 'idleTimeoutMinutes must be'],
+  ['an unknown certificate', { nodeCertificate: 'letsencrypt' }, 'nodeCertificate must be one of acm-acme, dns-01'],
+  ['no secret', { nodeCertificate: { secretArn: 'x' } }, 'nodeCertificate.secretArn must be the ARN of a secret'],
+  ['text for true', { shieldAdvanced: 'yes' }, 'shieldAdvanced must be true or false, got "yes"'],
+  ['a lock of no length', { archiveLock: { mode: 'governance' } }, 'archiveLock.days must be a whole number'],
+  ['an unknown lock', { archiveLock: { mode: 'strict', days: 1 } }, 'archiveLock.mode must be one of governance'],
+  ['no alarm address', { alarmEmail: 'ops' }, 'alarmEmail must be an address such as ops@example.net'],
+])('fails when there is %s', (_name, fields, message) => {
+  const config =
+    'domain' in fields || 'domian' in fields || Object.keys(fields).length === 0
+      ? fields
+      : { domain: 'example.com', ...fields };
+  expect(() => checkConfig(config)).toThrow(message);
+});
+
+describe('a file', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'mail-config-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  function file(name: string, content: string): string {
+    const path = join(folder, name);
+    writeFileSync(path, content);
+    return path;
+  }
+
+  test('is read', () => {
+    const path = file('good.config.ts', "export default { domain: 'example.net' };\n");
+    expect(loadConfig(path)).toEqual({ domain: 'example.net' });
+  });
+
+  test('fails when it is not there', () => {
+    expect(() => loadConfig(join(folder, 'none.ts'))).toThrow('there is no such file');
+  });
+
+  test('fails when it exports nothing', () => {
+    expect(() => loadConfig(file('empty.config.ts', 'export {};\n'))).toThrow('must have a default export');
+  });
+
+  test('fails when it throws', () => {
+    const path = file('throws.config.ts', "throw new Error('first line\\nsecond line');\n");
+    expect(() => loadConfig(path)).toThrow(/^can't be read: first line$/);
+  });
+});

@@ -1,0 +1,308 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { App, Duration, Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
+import { Bucket, CfnBucket } from 'aws-cdk-lib/aws-s3';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { buildMailApp } from '../bin/build-mail-app';
+import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack, MailStackProps, NodeCertificate } from '../lib';
+import { environments, flagSets } from './support/apps';
+import { openFindings } from './support/nag';
+
+const OFFICE = AccessSource.cidrs(['192.0.2.0/24']);
+const YEAR = Duration.days(365);
+
+function mailStack(props: Partial<MailStackProps> = {}, context: Record<string, unknown> = {}): MailStack {
+  return new MailStack(new App({ context }), 'MailStack', { domain: 'example.com', ...props });
+}
+
+describe.each(flagSets)('the smallest call with $flags', ({ context }) => {
+  let stack: MailStack;
+  let template: Template;
+  beforeAll(() => {
+    stack = mailStack({}, context);
+    template = Template.fromStack(stack);
+  });
+
+  test('has no open findings', () => {
+    expect(openFindings(stack)).toEqual([]);
+  });
+
+  test('is protected from deletion, and so is what holds data', () => {
+    expect(stack.terminationProtection).toBe(true);
+    for (const type of [
+      'AWS::KMS::Key',
+      'AWS::S3::Bucket',
+      'AWS::EFS::FileSystem',
+      'AWS::Route53::HostedZone',
+      'AWS::EC2::EIP',
+      'AWS::Logs::LogGroup',
+    ]) {
+      for (const [id, resource] of Object.entries(template.findResources(type))) {
+        // What goes: addresses of NAT gateways, which nobody but AWS sees, and the log of the credentials' function.
+        const kept = resource.DeletionPolicy === 'Retain' || /^NetworkVpcEdgeSubnet|^NodeCertificate/.test(id);
+        expect(`${id} ${kept ? 'is kept' : 'is deleted'}`).toBe(`${id} is kept`);
+      }
+    }
+  });
+
+  test('offers IMAPS and submission over three zones', () => {
+    const listeners = Object.values(template.findResources('AWS::ElasticLoadBalancingV2::Listener'));
+    expect(listeners.map(({ Properties }) => `${Properties.Port} ${Properties.Protocol}`)).toEqual([
+      '993 TLS',
+      '587 TCP',
+    ]);
+    template.resourceCountIs('AWS::EC2::EIP', 3 + 3);
+    template.resourceCountIs('AWS::EFS::MountTarget', 3);
+    template.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '3', MaxSize: '6' });
+  });
+
+  test('gives nodes their environment', () => {
+    const [launchTemplate] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
+    const userData = JSON.stringify(launchTemplate.Properties.LaunchTemplateData.UserData);
+    for (const line of [
+      'MAIL_CLUSTER=MailStack',
+      'MAIL_DOMAINS=example.com',
+      'MAIL_HOSTNAME=mail.example.com',
+      'MAIL_STORE=efs',
+      'MAIL_DIRECTORY=file',
+      'MAIL_CERTIFICATE=acm-acme',
+    ]) {
+      expect(userData).toContain(`\\n${line}\\n`);
+    }
+  });
+
+  test('encrypts with one customer key', () => {
+    template.resourceCountIs('AWS::KMS::Key', 1);
+    template.allResourcesProperties('AWS::KMS::Key', { EnableKeyRotation: true });
+  });
+
+  test('tells a person what they need', () => {
+    expect(Object.keys(template.findOutputs('*')).sort()).toEqual([
+      'AlarmTopicArn',
+      'ArchiveBucketName',
+      'BalancerAddress',
+      'Hostname',
+      'ImapSettings',
+      'NameServers',
+      'StoreId',
+      'SubmissionSettings',
+      'UsersObject',
+    ]);
+    template.hasOutput('ImapSettings', { Value: 'mail.example.com, port 993, TLS' });
+  });
+
+  // A changed logical id is a new resource: somebody's mail store would stay behind, empty in its place a new one.
+  test('what holds data keeps its logical id', () => {
+    const stateful = [
+      'AWS::EC2::EIP',
+      'AWS::EFS::FileSystem',
+      'AWS::EFS::MountTarget',
+      'AWS::KMS::Key',
+      'AWS::Route53::HostedZone',
+      'AWS::S3::Bucket',
+      'AWS::SecretsManager::Secret',
+      'AWS::SNS::Topic',
+      'AWS::EC2::VPC',
+      'AWS::ElasticLoadBalancingV2::LoadBalancer',
+    ];
+    expect(
+      Object.fromEntries(stateful.map((type) => [type, Object.keys(template.findResources(type)).sort()])),
+    ).toEqual(PINNED);
+  });
+});
+
+const PINNED = {
+  // The last three are those of NAT gateways: mail goes out from them, and other servers know them.
+  'AWS::EC2::EIP': [
+    'EdgeAddress11A6D1280',
+    'EdgeAddress299E7A027',
+    'EdgeAddress3D381F0C3',
+    'NetworkVpcEdgeSubnet1EIP00EAB36A',
+    'NetworkVpcEdgeSubnet2EIP63A25731',
+    'NetworkVpcEdgeSubnet3EIP15C980CA',
+  ],
+  'AWS::EC2::VPC': ['NetworkVpc7FB7348F'],
+  'AWS::EFS::FileSystem': ['StorageEfsFileSystemA8D9C3F2'],
+  'AWS::EFS::MountTarget': [
+    'StorageEfsFileSystemEfsMountTargetStorageSubnet1151769A1',
+    'StorageEfsFileSystemEfsMountTargetStorageSubnet2276114B3',
+    'StorageEfsFileSystemEfsMountTargetStorageSubnet30424EED1',
+  ],
+  'AWS::ElasticLoadBalancingV2::LoadBalancer': ['EdgeLoadBalancer9EA98EDF'],
+  'AWS::KMS::Key': ['Key9BCD29C7'],
+  'AWS::Route53::HostedZone': ['ZoneA5DE4B68'],
+  'AWS::S3::Bucket': ['AccessLogsBucketCD784A59', 'ArchiveBucket49F1AC64', 'DirectoryFileBucket7FC55EA7'],
+  'AWS::SNS::Topic': ['AlertsTopicCF7C81C9'],
+  'AWS::SecretsManager::Secret': ['NodeCertificateAccountBindingSecretFDD6781E'],
+};
+
+test.each(environments)('has no open findings in $where', ({ env }) => {
+  expect(openFindings(mailStack({ env }))).toEqual([]);
+});
+
+test.each<[string, Partial<MailStackProps>]>([
+  ['every service and an allowlist', { services: MailService.all(), allow: { managesieve: OFFICE, imaps: OFFICE } }],
+  ['TLS at the nodes', { implicitTls: EdgeTls.atNode() }],
+  ['certificates by DNS', { nodeCertificate: NodeCertificate.dns01({ email: 'ops@example.net' }) }],
+  ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
+  ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
+  ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
+])('has no open findings with %s', (_name, props) => {
+  expect(openFindings(mailStack(props))).toEqual([]);
+});
+
+test("uses the owner's network, zone, key, topic and bucket", () => {
+  const app = new App();
+  const env = { account: '111122223333', region: 'eu-central-1' };
+  const owner = new Stack(app, 'Owner', { env });
+  const zones = ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'];
+  const stack = new MailStack(app, 'MailStack', {
+    env,
+    domain: 'example.com',
+    vpc: Vpc.fromVpcAttributes(owner, 'Vpc', {
+      vpcId: 'vpc-1',
+      vpcCidrBlock: '10.9.0.0/16',
+      availabilityZones: zones,
+      publicSubnetIds: ['public-1', 'public-2', 'public-3'],
+      privateSubnetIds: ['private-1', 'private-2', 'private-3'],
+      isolatedSubnetIds: ['isolated-1', 'isolated-2', 'isolated-3'],
+    }),
+    hostedZone: PublicHostedZone.fromPublicHostedZoneAttributes(owner, 'Zone', {
+      hostedZoneId: 'Z0123456789',
+      zoneName: 'example.com',
+    }),
+    encryptionKey: Key.fromKeyArn(owner, 'Key', 'arn:aws:kms:eu-central-1:111122223333:key/k'),
+    alarmTopic: Topic.fromTopicArn(owner, 'Topic', 'arn:aws:sns:eu-central-1:111122223333:ops'),
+    archiveBucket: Bucket.fromBucketName(owner, 'Archive', 'existing-archive'),
+  });
+  const template = Template.fromStack(stack);
+  for (const type of ['AWS::EC2::VPC', 'AWS::Route53::HostedZone', 'AWS::KMS::Key', 'AWS::SNS::Topic']) {
+    template.resourceCountIs(type, 0);
+  }
+  template.hasResourceProperties('AWS::EFS::FileSystem', {
+    KmsKeyId: 'arn:aws:kms:eu-central-1:111122223333:key/k',
+  });
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+    AlarmActions: ['arn:aws:sns:eu-central-1:111122223333:ops'],
+    OKActions: ['arn:aws:sns:eu-central-1:111122223333:ops'],
+  });
+  template.hasResourceProperties('AWS::EFS::MountTarget', { SubnetId: 'isolated-1' });
+  template.hasResourceProperties('AWS::Route53::RecordSet', { HostedZoneId: 'Z0123456789', Name: 'mail.example.com.' });
+  expect(template.findOutputs('NameServers')).toEqual({});
+});
+
+test('two syntheses of the same configuration are the same bytes', () => {
+  const [first, second] = [1, 2].map(() => synthesised());
+  expect(second).toEqual(first);
+});
+
+describe('with the rules of CloudFormation', () => {
+  // Unit tests run without them for speed (CDK_VALIDATION=false).
+  const validation = process.env.CDK_VALIDATION;
+  beforeAll(() => delete process.env.CDK_VALIDATION);
+  afterAll(() => {
+    if (validation !== undefined) {
+      process.env.CDK_VALIDATION = validation;
+    }
+  });
+
+  const context = { '@aws-cdk/core:validateAgainstDefaultRules': true };
+
+  test('the template breaks none, warnings included, and no rule of the four packs', () => {
+    const report = JSON.parse(synthesised(context)['validation-report.json']);
+    expect(report.pluginReports).toEqual([]);
+  }, 30_000);
+
+  test('fails when a resource breaks one', () => {
+    const add = (stack: Stack) => new CfnBucket(stack, 'Bad').addPropertyOverride('BuketName', 'mail');
+    const message = messageOf(() => synthesised(context, add));
+    for (const rule of ['AwsSolutions-S1', 'NIST.800.53.R5-S3', 'HIPAA.Security-S3', 'PCI.DSS.321-S3', 'F3002']) {
+      expect(message.includes(rule) ? rule : `no ${rule}`).toBe(rule);
+    }
+  }, 30_000);
+});
+
+const cfnLint = spawnSync('cfn-lint', ['--version']).error === undefined;
+if (!cfnLint) {
+  console.warn('cfn-lint is not installed: the template was not checked by it (pip install cfn-lint)');
+}
+(cfnLint ? test : test.skip)(
+  'cfn-lint finds nothing but its known false alarms',
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cdk.out-'));
+    try {
+      buildMailApp({ domain: 'example.com' }, { outdir: folder }).synth();
+      const { stdout } = spawnSync('cfn-lint', ['--format', 'json', join(folder, 'MailStack.template.json')], {
+        encoding: 'utf8',
+      });
+      const findings: LintFinding[] = JSON.parse(stdout || '[]');
+      expect(findings.filter((finding) => !isFalseAlarm(finding)).map(({ Message }) => Message)).toEqual([]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+  60_000,
+);
+
+interface LintFinding {
+  readonly Rule: { readonly Id: string };
+  readonly Message: string;
+}
+
+function isFalseAlarm({ Rule, Message }: LintFinding): boolean {
+  switch (Rule.Id) {
+    case 'E3006': // It does not know ACM's ACME resources of 2026 yet,
+    case 'W3037': // nor their actions,
+      return /AWS::CertificateManager::Acme|acmeexternalaccountbinding/.test(Message);
+    case 'E3016': // nor the update policy of the same year.
+      return Message.includes('AutoScalingInstanceRefresh');
+    case 'W3005': // The CDK writes DependsOn also where a reference says it already; it changes nothing.
+      return true;
+    default:
+      return false;
+  }
+}
+
+test.each<[string, Partial<MailStackProps>, string]>([
+  ['the domain is none', { domain: 'Example' }, 'domain must be a lower-case domain'],
+  ['the host name is none', { hostname: 'mail' }, 'hostname must be a lower-case domain'],
+  ['the network is looked up in no place', { vpcId: 'vpc-1' }, 'vpcId needs env with account and region'],
+  [
+    'the zone is of another domain',
+    { hostedZoneAttributes: { hostedZoneId: 'Z1', zoneName: 'example.org' } },
+    'hostedZone must hold the host name mail.example.com, got example.org',
+  ],
+  ['there are more nodes than the most', { minNodes: 5, maxNodes: 4 }, 'maxNodes must be >= minNodes (5), got 4'],
+])('fails when %s', (_name, props, message) => {
+  expect(() => mailStack(props)).toThrow(message);
+});
+
+/** Files of a synthesis by name. */
+function synthesised(context: Record<string, unknown> = {}, add?: (stack: Stack) => void): { [file: string]: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'cdk.out-'));
+  try {
+    const app = buildMailApp({ domain: 'example.com' }, { outdir: folder, context });
+    add?.(app.node.findChild('MailStack') as Stack);
+    app.synth();
+    const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
+    return Object.fromEntries(files.map(({ name }) => [name, readFileSync(join(folder, name), 'utf8')]));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** What a call throws; nothing when it does not. */
+function messageOf(call: () => unknown): string {
+  try {
+    call();
+    return '';
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

@@ -1,0 +1,142 @@
+import { Size, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { FileSystem } from 'aws-cdk-lib/aws-efs';
+import { SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { MailAccess, MailService } from '../../lib/access';
+import { MailEdge } from '../../lib/edge';
+import { MailNetwork } from '../../lib/network';
+import { MailBundle, MailFleet } from '../../lib/node';
+import { MailAlarms, MailAlarmsProps } from '../../lib/observability';
+import { MailStorage } from '../../lib/storage';
+import { environments, testStack } from '../support/apps';
+import { openFindings } from '../support/nag';
+
+const services = [MailService.IMAPS, MailService.SUBMISSION];
+
+/** Everything that can be watched. */
+function parts(stack: Stack) {
+  const network = new MailNetwork(stack, 'Network');
+  const access = new MailAccess(stack, 'Access', { vpc: network.vpc, services });
+  const hostedZone = new PublicHostedZone(stack, 'Zone', { zoneName: 'mail.example.com' });
+  const edge = new MailEdge(stack, 'Edge', {
+    network,
+    securityGroup: access.edgeSecurityGroup,
+    services,
+    hostname: 'mail.example.com',
+    hostedZone,
+  });
+  const store = MailStorage.efs().bind(stack, {
+    vpc: network.vpc,
+    subnets: network.storageSubnets,
+    securityGroup: access.storageSecurityGroup,
+  });
+  const fleet = new MailFleet(stack, 'Fleet', {
+    vpc: network.vpc,
+    vpcSubnets: network.nodeSubnets,
+    securityGroup: access.nodeSecurityGroup,
+    hostname: 'mail.example.com',
+    domains: ['example.com'],
+    services,
+    configurations: [],
+    bundle: new MailBundle(stack, 'Bundle', { path: __dirname }),
+  });
+  return { edge, store, fleet, certificate: edge.certificate };
+}
+
+function alarms(template: Template): { [id: string]: { [property: string]: unknown } } {
+  return Object.fromEntries(
+    Object.entries(template.findResources('AWS::CloudWatch::Alarm'))
+      // Target tracking makes alarms of its own, outside the template.
+      .map(([id, { Properties }]) => [id.replace(/^Alarms/, '').replace(/[0-9A-F]{8}$/, ''), Properties]),
+  );
+}
+
+test.each(environments)('watches everything in $where, and each alarm says what to check first', ({ env }) => {
+  const stack = testStack({}, env);
+  new MailAlarms(stack, 'Alarms', { ...parts(stack), storeSizeMax: Size.tebibytes(1) });
+  const found = alarms(Template.fromStack(stack));
+  expect(Object.keys(found).sort()).toEqual([
+    'BalancerCertificateExpires',
+    'ClientTlsErrors',
+    'ConnectionsHigh',
+    'CpuHigh',
+    'DiskFull',
+    'MemoryHigh',
+    'NodeCertificateExpires',
+    'NodesSilent',
+    'QueueLong',
+    'QueueOld',
+    'StoreLarge',
+    'StoreOperationsHigh',
+    'StoreSlow',
+    'StoreThroughputHigh',
+    'TargetTlsErrors',
+    'UnhealthyHosts',
+  ]);
+  for (const alarm of Object.values(found)) {
+    expect(alarm.AlarmDescription).toMatch(/\. Check first: .{20,}\.$/);
+    expect((alarm.AlarmDescription as string).length).toBeLessThanOrEqual(1024);
+    expect(alarm.AlarmActions).toEqual([{ Ref: expect.stringMatching(/^AlarmsTopic/) }]);
+    expect(alarm.OKActions).toEqual(alarm.AlarmActions);
+  }
+  expect(openFindings(stack).filter((line) => line.includes(' Test/Alarms/'))).toEqual([]);
+});
+
+test('has the thresholds that were asked for', () => {
+  const stack = testStack();
+  new MailAlarms(stack, 'Alarms', { ...parts(stack), storeSizeMax: Size.tebibytes(1) });
+  const found = alarms(Template.fromStack(stack));
+  expect(found.CpuHigh).toMatchObject({ Threshold: 80, ComparisonOperator: 'GreaterThanThreshold' });
+  expect(found.NodeCertificateExpires).toMatchObject({ Threshold: 30, ComparisonOperator: 'LessThanThreshold' });
+  expect(found.BalancerCertificateExpires).toMatchObject({ Threshold: 30, MetricName: 'DaysToExpiry' });
+  expect(found.QueueOld).toMatchObject({ Threshold: 1800, MetricName: 'QueueAge' });
+  expect(found.StoreLarge).toMatchObject({ Threshold: 2 ** 40 });
+  expect(found.NodesSilent).toMatchObject({ TreatMissingData: 'breaching', Statistic: 'SampleCount' });
+  expect(found.UnhealthyHosts).toMatchObject({ Threshold: 0, EvaluationPeriods: 5, Period: 60 });
+});
+
+test.each<[string, (all: ReturnType<typeof parts>) => MailAlarmsProps, number]>([
+  ['nothing', () => ({}), 0],
+  ['the fleet alone', ({ fleet }) => ({ fleet }), 9],
+  ['the balancer alone', ({ edge }) => ({ edge }), 3],
+  ['the store alone', ({ store }) => ({ store }), 2],
+  ['the certificate alone', ({ certificate }) => ({ certificate }), 1],
+])('watches %s', (_name, choose, count) => {
+  const stack = testStack();
+  new MailAlarms(stack, 'Alarms', choose(parts(stack)));
+  Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Alarm', count);
+});
+
+test('tells a topic that is there already', () => {
+  const stack = testStack();
+  const topic = Topic.fromTopicArn(stack, 'Imported', 'arn:aws:sns:eu-central-1:111122223333:ops');
+  new MailAlarms(stack, 'Alarms', { store: parts(stack).store, topic });
+  const template = Template.fromStack(stack);
+  template.resourceCountIs('AWS::SNS::Topic', 0);
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+    AlarmActions: [topic.topicArn],
+    OKActions: [topic.topicArn],
+  });
+});
+
+test('watches burst credits of an imported file system only', () => {
+  const stack = testStack();
+  const network = new MailNetwork(stack, 'Network');
+  const store = MailStorage.efs({
+    fileSystem: FileSystem.fromFileSystemAttributes(stack, 'Imported', {
+      fileSystemId: 'fs-0123456789abcdef0',
+      securityGroup: SecurityGroup.fromSecurityGroupId(stack, 'ImportedGroup', 'sg-0123456789abcdef0'),
+    }),
+  }).bind(stack, {
+    vpc: network.vpc,
+    subnets: network.storageSubnets,
+    securityGroup: SecurityGroup.fromSecurityGroupId(stack, 'Store', 'sg-0123456789abcdef1'),
+  });
+  new MailAlarms(stack, 'Alarms', { store });
+  Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::Alarm', {
+    MetricName: 'BurstCreditBalance',
+    Threshold: Match.anyValue(),
+  });
+});
