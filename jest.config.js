@@ -10,6 +10,7 @@ module.exports = {
       displayName: 'unit',
       testMatch: ['<rootDir>/test/**/*.test.ts'],
       testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/system/', '<rootDir>/test/examples/'],
+      setupFiles: ['<rootDir>/test/support/no-template-rules.ts'],
       setupFilesAfterEnv: ['aws-cdk-lib/testhelpers/jest-autoclean'],
     },
     { ...common, displayName: 'agent', testMatch: ['<rootDir>/agent/test/**/*.test.ts'] },

@@ -6,12 +6,22 @@ import { build } from 'esbuild';
 const common = { bundle: true, platform: 'node', format: 'cjs', legalComments: 'none', logLevel: 'warning' };
 
 // The agent runs on Debian 13's own nodejs (20).
-await build({ ...common, target: 'node20', entryPoints: ['agent/src/main.ts'], outfile: 'assets/node/agent/mail-agent.js' });
+await build({
+  ...common,
+  target: 'node20',
+  entryPoints: ['agent/src/main.ts'],
+  outfile: 'assets/node/agent/mail-agent.js',
+});
 
 // One folder per handler, so that each is an asset of its own. Handlers take the SDK with them: the version in the
 // Lambda runtime may lack an API that they call.
 for (const name of readdirSync('handlers').filter((entry) => existsSync(`handlers/${entry}/index.ts`))) {
-  await build({ ...common, target: 'node22', entryPoints: [`handlers/${name}/index.ts`], outfile: `dist/handlers/${name}/index.js` });
+  await build({
+    ...common,
+    target: 'node22',
+    entryPoints: [`handlers/${name}/index.ts`],
+    outfile: `dist/handlers/${name}/index.js`,
+  });
 }
 
 await build({ ...common, target: 'node20', entryPoints: ['bin/mail-users.ts'], outfile: 'dist/bin/mail-users.js' });

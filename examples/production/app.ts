@@ -28,7 +28,13 @@ new MailStack(app, 'MailStack', {
   vpc,
   hostedZoneAttributes: { hostedZoneId: 'Z0123456789ABCDEFGHIJ', zoneName: 'example.com' },
 
-  services: [MailService.IMAPS, MailService.SUBMISSION, MailService.SUBMISSIONS, MailService.MX, MailService.MANAGESIEVE],
+  services: [
+    MailService.IMAPS,
+    MailService.SUBMISSION,
+    MailService.SUBMISSIONS,
+    MailService.MX,
+    MailService.MANAGESIEVE,
+  ],
   // IMAP, submission and MX stay open to the world; filter rules are edited from the offices only.
   allow: { managesieve: offices },
 
