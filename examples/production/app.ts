@@ -1,7 +1,6 @@
-import { App, Duration, Size } from 'aws-cdk-lib';
+import { App, Duration, Size, Stack } from 'aws-cdk-lib';
 import { InstanceType, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack } from 'cdk-mail-platform';
-import { Stack } from 'aws-cdk-lib';
 
 export const app = new App();
 
@@ -13,9 +12,9 @@ const vpc = Vpc.fromVpcAttributes(network, 'Vpc', {
   vpcId: 'vpc-0123456789abcdef0',
   vpcCidrBlock: '10.20.0.0/16',
   availabilityZones: ['eu-central-1a', 'eu-central-1b', 'eu-central-1c'],
-  publicSubnetIds: ['subnet-0000000000000000a', 'subnet-0000000000000000b', 'subnet-0000000000000000c'],
-  privateSubnetIds: ['subnet-0000000000000001a', 'subnet-0000000000000001b', 'subnet-0000000000000001c'],
-  isolatedSubnetIds: ['subnet-0000000000000002a', 'subnet-0000000000000002b', 'subnet-0000000000000002c'],
+  publicSubnetIds: ['subnet-0000000000000a001', 'subnet-0000000000000a002', 'subnet-0000000000000a003'],
+  privateSubnetIds: ['subnet-0000000000000b001', 'subnet-0000000000000b002', 'subnet-0000000000000b003'],
+  isolatedSubnetIds: ['subnet-0000000000000c001', 'subnet-0000000000000c002', 'subnet-0000000000000c003'],
 });
 
 const offices = AccessSource.cidrs(['198.51.100.0/24', '203.0.113.16/28']);

@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import * as path from 'node:path';
+import { Consumer } from './consumer';
+
+let consumer: Consumer;
+
+beforeAll(() => (consumer = new Consumer()), 60_000);
+afterAll(() => consumer.remove());
+
+jest.setTimeout(60_000);
+
+// Hashes of the bundle and of handlers change with each of their files; what they are is tested elsewhere.
+expect.addSnapshotSerializer({
+  test: (value) => typeof value === 'string' && /[0-9a-f]{64}/.test(value),
+  serialize: (value: string) => JSON.stringify(value.replace(/[0-9a-f]{64}/g, '[hash]')),
+});
+
+/** Synthesises the example in its folder with the four rule packs; returns the MailStack template. */
+function synthesise(folder: string): unknown {
+  const script = path.join(consumer.folder, 'synthesise-and-nag.ts');
+  consumer.run('cp', [path.join(__dirname, 'synthesise-and-nag.ts'), script]);
+  const output = path.join(folder, 'cdk.out');
+  consumer.run(process.execPath, ['--import', 'tsx', script], folder, { CDK_OUTDIR: output });
+  return JSON.parse(readFileSync(path.join(output, 'MailStack.template.json'), 'utf8'));
+}
+
+describe.each(['minimal', 'production', 'pull-request'])('%s', (name) => {
+  test('compiles against the packed package, synthesises, and the rule packs find nothing', () => {
+    const folder = consumer.example(name);
+    consumer.compile(folder);
+    expect(synthesise(folder)).toMatchSnapshot();
+  });
+});
+
+test("the pull request example's own test passes, and fails when the stack changes", () => {
+  const folder = consumer.example('pull-request');
+  const jest = path.join(consumer.folder, 'node_modules', '.bin', 'jest');
+  consumer.run(jest, ['--rootDir', folder], folder); // writes the snapshot, as a team's first run does
+  consumer.run(jest, ['--ci', '--rootDir', folder], folder);
+  consumer.run('sed', ['-i', 's/198.51.100.0/203.0.113.0/', path.join(folder, 'company-mail.ts')]);
+  expect(() => consumer.run(jest, ['--ci', '--rootDir', folder], folder)).toThrow(/1 snapshot failed/);
+});
+
+test('every ts block of the README compiles', () => {
+  const readme = readFileSync(path.join(__dirname, '..', '..', 'README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code);
+  expect(blocks.length).toBeGreaterThan(2);
+  const folder = path.join(consumer.folder, 'readme');
+  consumer.run('mkdir', ['-p', folder]);
+  consumer.run('cp', [path.join(__dirname, '..', '..', 'examples', 'minimal', 'tsconfig.json'), folder]);
+  blocks.forEach((code, index) => consumer.run('tee', [path.join(folder, `block-${index}.ts`)], folder, {}, code));
+  consumer.compile(folder);
+});
