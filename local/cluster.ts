@@ -130,8 +130,6 @@ export class LocalCluster {
     await layNetwork(this.plan);
     await this.metadata.start();
     this.names.start();
-    // A launch template needs its bundle first, as CloudFormation has it.
-    await published;
 
     const boot = {
       root,
@@ -141,8 +139,10 @@ export class LocalCluster {
       plan: this.plan,
     };
     this.nodes.push(...this.plan.nodes.map((planned) => new LocalNode(planned, boot)));
-    await Promise.all(
-      this.nodes.map((node) =>
+    await Promise.all([
+      // Nodes ask for their bundle until it is there; what they do before that takes as long.
+      published,
+      ...this.nodes.map((node) =>
         progress.step(`${node.name} (${node.planned.zone}, ${node.address}) booted and healthy`, async () => {
           await node.boot();
           await node.ready(120_000).catch(async (error: Error) => {
@@ -151,7 +151,7 @@ export class LocalCluster {
           });
         }),
       ),
-    );
+    ]);
 
     const balancer = new LocalBalancer({
       plan: this.plan,

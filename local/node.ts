@@ -74,7 +74,7 @@ export class LocalNode {
     this.leader = await waitFor(`${this.name} to start`, 20_000, async () => {
       if (this.process?.exitCode !== null) throw new Error(`systemd-nspawn exited with ${this.process?.exitCode}`);
       const children = readFileSync(`/proc/${spawned}/task/${spawned}/children`, 'utf8').trim();
-      return children === '' ? undefined : Number(children.split(' ')[0]);
+      return children.split(' ').filter(Boolean).map(Number).find(isFirstProcess);
     });
   }
 
@@ -161,4 +161,10 @@ export class LocalNode {
     mkdirSync(path.join(root, STORE), { recursive: true });
     return root;
   }
+}
+
+/** True for process 1 of a process namespace below ours; systemd-nspawn has other children while it starts. */
+function isFirstProcess(pid: number): boolean {
+  const [, numbers] = /^NSpid:\t(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return numbers?.endsWith('\t1') ?? false;
 }

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { PROJECT } from './paths';
 import type { Progress } from './progress';
@@ -8,7 +8,8 @@ import { run } from './run';
 export const CONFIG = path.join(__dirname, 'mail.config.ts');
 
 /**
- * Synthesises MailStack with the template rules and the cdk-nag packs, as `cdk deploy` would.
+ * Synthesises MailStack with the template rules and the cdk-nag packs, as `cdk deploy` would: by the command in
+ * cdk.json, with its context, but without the CDK command around it, which takes seconds.
  *
  * @returns the folder of the cloud assembly.
  * @throws Error with what the app printed when a rule is broken or the configuration is wrong.
@@ -16,10 +17,9 @@ export const CONFIG = path.join(__dirname, 'mail.config.ts');
 export async function synthesise(folder: string, progress: Progress, config = CONFIG): Promise<string> {
   mkdirSync(folder, { recursive: true });
   await progress.step('MailStack synthesised; template rules and cdk-nag find nothing', async () => {
-    const cdk = path.join(PROJECT, 'node_modules', '.bin', 'cdk');
-    await run(cdk, ['synth', 'MailStack', '--quiet', '--output', folder, '--context', `config=${config}`], {
-      cwd: PROJECT,
-    });
+    const { app, context } = JSON.parse(readFileSync(path.join(PROJECT, 'cdk.json'), 'utf8'));
+    const env = { ...process.env, CDK_OUTDIR: folder, CDK_CONTEXT_JSON: JSON.stringify({ ...context, config }) };
+    await run('sh', ['-c', app], { cwd: PROJECT, env });
   });
   return folder;
 }

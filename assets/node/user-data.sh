@@ -14,10 +14,10 @@ set -a && . /etc/mail-platform/env && set +a
 
 # The route to S3 and the role's credentials may come some seconds after the first process.
 rm -rf /opt/mail-platform.new /opt/mail-platform.zip
-for attempt in {1..30}; do
+for attempt in {1..90}; do
   aws s3 cp --only-show-errors 's3://@BUNDLE@' /opt/mail-platform.zip && break
-  [ "$attempt" -lt 30 ] || { echo 'mail-platform: could not fetch s3://@BUNDLE@' >&2 && exit 1; }
-  sleep 5
+  [ "$attempt" -lt 90 ] || { echo 'mail-platform: could not fetch s3://@BUNDLE@' >&2 && exit 1; }
+  sleep 1
 done
 python3 -m zipfile -e /opt/mail-platform.zip /opt/mail-platform.new
 

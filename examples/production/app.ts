@@ -1,6 +1,6 @@
 import { App, Duration, Size, Stack } from 'aws-cdk-lib';
 import { InstanceType, Vpc } from 'aws-cdk-lib/aws-ec2';
-import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack } from 'cdk-mail-platform';
+import { AccessSource, ArchiveLock, EdgeTls, MailAllowlist, MailService, MailStack } from 'cdk-mail-platform';
 
 export const app = new App();
 
@@ -17,7 +17,8 @@ const vpc = Vpc.fromVpcAttributes(network, 'Vpc', {
   isolatedSubnetIds: ['subnet-0000000000000c001', 'subnet-0000000000000c002', 'subnet-0000000000000c003'],
 });
 
-const offices = AccessSource.cidrs(['198.51.100.0/24', '203.0.113.16/28']);
+// A managed prefix list: other stacks can use it, and a new office is one line here.
+const offices = new MailAllowlist(network, 'Offices', { cidrs: ['198.51.100.0/24', '203.0.113.16/28'] });
 
 new MailStack(app, 'MailStack', {
   env,
@@ -35,7 +36,7 @@ new MailStack(app, 'MailStack', {
     MailService.MANAGESIEVE,
   ],
   // IMAP, submission and MX stay open to the world; filter rules are edited from the offices only.
-  allow: { managesieve: offices },
+  allow: { managesieve: AccessSource.allowlist(offices) },
 
   // Channel binding for SCRAM, and IDLE sessions that may be silent for half an hour.
   implicitTls: EdgeTls.atNode({ idleTimeout: Duration.minutes(30) }),

@@ -41,6 +41,7 @@ export class Consumer {
         cwd,
         encoding: 'utf8',
         input,
+        stdio: 'pipe',
         env: { ...process.env, ...env },
         maxBuffer: 1 << 26,
       });
