@@ -36,18 +36,19 @@ export interface Prepared {
 /**
  * Installs what is missing and builds the root file system; a second call finds all of it.
  *
+ * @param moreTools commands that the caller needs beside those of the cluster, and Debian's package for each
  * @throws Error with one line that names what could not be installed.
  */
-export async function prepare(progress: Progress): Promise<Prepared> {
-  await installTools(progress);
+export async function prepare(progress: Progress, moreTools: { [command: string]: string } = {}): Promise<Prepared> {
+  await installTools({ ...TOOLS, ...moreTools }, progress);
   const motoServer = await findMoto(progress);
   const root = await rootFilesystem(progress);
   return { root, motoServer };
 }
 
-async function installTools(progress: Progress): Promise<void> {
+async function installTools(tools: { [command: string]: string }, progress: Progress): Promise<void> {
   const missing: string[] = [];
-  for (const [command, debianPackage] of Object.entries(TOOLS)) {
+  for (const [command, debianPackage] of Object.entries(tools)) {
     if (!(await onPath(command))) missing.push(debianPackage);
   }
   if (missing.length === 0) return;

@@ -42,7 +42,8 @@ async function main(): Promise<number> {
     console.error(`the sandbox ${obstacle}`);
     return 1;
   }
-  await prepare(new Progress());
+  // For the tests.
+  await prepare(new Progress(), { shellcheck: 'shellcheck' });
   const bin = path.join(__dirname, '..', 'node_modules', '.bin');
   return inSandbox(command, { ...process.env, PATH: `${bin}:${process.env.PATH}` });
 }

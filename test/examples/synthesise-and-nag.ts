@@ -3,13 +3,13 @@ import * as path from 'node:path';
 import { type App, Stack, Validations } from 'aws-cdk-lib';
 import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks } from 'cdk-nag';
 
-const { app } = require(path.join(process.cwd(), 'app')) as { app: App };
-const mail = app.node.findChild('MailStack') as Stack;
-
-Validations.of(mail).addPlugins(
-  new AwsSolutionsChecks(mail),
-  new NIST80053R5Checks(mail),
-  new HIPAASecurityChecks(mail),
-  new PCIDSS321Checks(mail),
-);
-app.synth();
+void import(path.join(process.cwd(), 'app')).then(({ app }: { app: App }) => {
+  const mail = app.node.findChild('MailStack') as Stack;
+  Validations.of(mail).addPlugins(
+    new AwsSolutionsChecks(mail),
+    new NIST80053R5Checks(mail),
+    new HIPAASecurityChecks(mail),
+    new PCIDSS321Checks(mail),
+  );
+  app.synth();
+});

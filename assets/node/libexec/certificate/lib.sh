@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What certificate sources share. Source it after ../lib.sh; `out` is the folder that the source was called with.
 
+# shellcheck disable=SC2034 # the sources use it
 readonly TLS=/etc/mail-platform/tls
 
 # secret_json: the text of MAIL_CERTIFICATE_SECRET, which must be a JSON object.
