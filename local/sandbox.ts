@@ -19,7 +19,11 @@ export function inSandbox(command: string[], env: NodeJS.ProcessEnv = process.en
       ...['bash', path.join(__dirname, 'sandbox-init.sh'), ...command],
     ],
     // The fourth is the line that process 1 of the sandbox listens to: it falls when this process dies, too.
-    { stdio: ['inherit', 'inherit', 'inherit', 'pipe'], env },
+    {
+      stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+      // The SDK's notice about Node.js 20, which Debian 13 has, would stand among the steps.
+      env: { ...env, AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
+    },
   );
   const stop = () => (child.stdio[3] as Writable).end();
   const ignore = () => undefined; // the terminal sends SIGINT to the sandbox itself
