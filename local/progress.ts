@@ -4,7 +4,7 @@ export class Progress {
 
   /** Runs a step of minutes, announced when it begins too. */
   public async longStep<T>(title: string, work: () => Promise<T>): Promise<T> {
-    console.log(`${'...'.padEnd(17)}${title}`);
+    process.stdout.write(`${'...'.padEnd(17)}${title}\n`);
     return this.step(title, work);
   }
 
@@ -27,6 +27,6 @@ export class Progress {
   }
 
   private line(mark: string, title: string, milliseconds: number): void {
-    console.log(`${mark.padEnd(6)} ${(milliseconds / 1000).toFixed(1).padStart(6)} s  ${title}`);
+    process.stdout.write(`${mark.padEnd(6)} ${(milliseconds / 1000).toFixed(1).padStart(6)} s  ${title}\n`);
   }
 }
