@@ -1,11 +1,23 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, readdirSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
 import * as path from 'node:path';
 import { CACHE, PROJECT } from './paths';
 import type { Progress } from './progress';
 import { run } from './run';
 
 const SUITE = 'trixie';
+const BUILDING = 'building-';
 
 /** Package names in a list file: one a line, `#` starts a comment. */
 export function readPackages(file: string): string[] {
@@ -29,14 +41,29 @@ export async function rootFilesystem(progress: Progress): Promise<string> {
   const key = createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16);
   const roots = path.join(CACHE, 'roots');
   const root = path.join(roots, key);
-  if (existsSync(root)) return root;
-
-  mkdirSync(roots, { recursive: true });
-  for (const old of readdirSync(roots)) rmSync(path.join(roots, old), { recursive: true, force: true });
-  const building = `${root}.building`;
-  await progress.longStep('Debian 13 root file system, once', () => run('mmdebstrap', [...recipe, SUITE, building]));
-  renameSync(building, root);
+  if (!existsSync(root)) {
+    mkdirSync(roots, { recursive: true });
+    removeUnused(roots);
+    const building = mkdtempSync(path.join(roots, BUILDING));
+    chmodSync(building, 0o755); // it becomes the node's /
+    await progress.longStep('Debian 13 root file system, once', () => run('mmdebstrap', [...recipe, SUITE, building]));
+    // Another process may have been faster.
+    if (existsSync(root)) rmSync(building, { recursive: true, force: true });
+    else renameSync(building, root);
+  }
+  const now = new Date();
+  utimesSync(root, now, now); // last use
   return root;
+}
+
+/** Removes all but the root that was used last, which another cluster may be running on, and builds that were left. */
+function removeUnused(roots: string): void {
+  const hour = 3600 * 1000;
+  const entries = readdirSync(roots).map((name) => ({ name, used: statSync(path.join(roots, name)).mtimeMs }));
+  const complete = entries.filter(({ name }) => !name.startsWith(BUILDING)).sort((a, b) => b.used - a.used);
+  const left = entries.filter(({ name, used }) => name.startsWith(BUILDING) && used < Date.now() - hour);
+  for (const { name } of [...complete.slice(1), ...left])
+    rmSync(path.join(roots, name), { recursive: true, force: true });
 }
 
 function mmdebstrapArguments(packages: string[]): string[] {
