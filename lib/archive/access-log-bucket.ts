@@ -1,15 +1,9 @@
-import { Duration, RemovalPolicy } from 'aws-cdk-lib';
-import {
-  BlockPublicAccess,
-  Bucket,
-  BucketEncryption,
-  IBucket,
-  ObjectOwnership,
-  StorageClass,
-} from 'aws-cdk-lib/aws-s3';
+import { Duration } from 'aws-cdk-lib';
+import { Bucket, BucketEncryption, IBucket, StorageClass } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { pinFlags } from '../private/pin-flags';
+import { PRIVATE_BUCKET } from '../private/private-bucket';
 import { inRegulatoryPacks } from '../private/rule-packs';
 
 /** Properties of `AccessLogBucket`. */
@@ -63,13 +57,8 @@ export class AccessLogBucket extends Construct {
 
   private createBucket(archiveAfter: Duration, expireAfter: Duration): Bucket {
     const bucket = new Bucket(this, 'Bucket', {
+      ...PRIVATE_BUCKET,
       encryption: BucketEncryption.S3_MANAGED,
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      enforceSSL: true,
-      minimumTLSVersion: 1.2,
-      versioned: true,
-      removalPolicy: RemovalPolicy.RETAIN,
       lifecycleRules: [
         {
           id: 'expire-logs',

@@ -1,16 +1,10 @@
 import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key } from 'aws-cdk-lib/aws-kms';
-import {
-  BlockPublicAccess,
-  Bucket,
-  BucketEncryption,
-  IBucket,
-  ObjectOwnership,
-  StorageClass,
-} from 'aws-cdk-lib/aws-s3';
+import { Bucket, BucketEncryption, IBucket, StorageClass } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
+import { PRIVATE_BUCKET } from '../private/private-bucket';
 import { inRegulatoryPacks } from '../private/rule-packs';
 import { pinFlags } from '../private/pin-flags';
 import { ArchiveLock } from './archive-lock';
@@ -107,15 +101,10 @@ export class MailArchive extends Construct {
 
   private createBucket(key: IKey, glacierAfter: Duration, deepArchiveAfter: Duration, props: MailArchiveProps): Bucket {
     const bucket = new Bucket(this, 'Bucket', {
+      ...PRIVATE_BUCKET,
       encryption: BucketEncryption.KMS,
       encryptionKey: key,
       bucketKeyEnabled: true,
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      enforceSSL: true,
-      minimumTLSVersion: 1.2,
-      versioned: true,
-      removalPolicy: RemovalPolicy.RETAIN,
       // On from the start, so that a retention can be set later on the same bucket.
       objectLockEnabled: true,
       objectLockDefaultRetention: props.objectLock?.defaultRetention,

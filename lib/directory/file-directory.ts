@@ -1,11 +1,12 @@
 import { Duration, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key } from 'aws-cdk-lib/aws-kms';
-import { BlockPublicAccess, Bucket, BucketEncryption, IBucket, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
+import { Bucket, BucketEncryption, IBucket, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
+import { PRIVATE_BUCKET } from '../private/private-bucket';
 import { inRegulatoryPacks } from '../private/rule-packs';
 import { IMailDirectory } from './mail-directory';
 
@@ -82,15 +83,10 @@ export class FileDirectory extends Construct implements IMailDirectory {
 
   private createBucket(key: IKey, accessLogsBucket?: IBucket): Bucket {
     const bucket = new Bucket(this, 'Bucket', {
+      ...PRIVATE_BUCKET,
       encryption: BucketEncryption.KMS,
       encryptionKey: key,
       bucketKeyEnabled: true,
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      enforceSSL: true,
-      minimumTLSVersion: 1.2,
-      versioned: true,
-      removalPolicy: RemovalPolicy.RETAIN,
       serverAccessLogsBucket: accessLogsBucket,
       serverAccessLogsPrefix: accessLogsBucket ? 'directory/' : undefined,
       lifecycleRules: [
