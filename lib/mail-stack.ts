@@ -11,7 +11,7 @@ import { NodeCertificate } from './certificates';
 import { IMailDirectory, MailDirectory } from './directory';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
-import { MailFleet } from './node';
+import { LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmTopic, MailAlarms } from './observability';
 import { MailKey } from './security';
 import { MailShield } from './shield';
@@ -187,6 +187,7 @@ export class MailStack extends Stack {
   public readonly store: IMailStore;
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
+  public readonly leases: LeaseTable;
   public readonly alarms: MailAlarms;
   public readonly hostedZone: IHostedZone;
   public readonly encryptionKey: IKey;
@@ -249,6 +250,8 @@ export class MailStack extends Stack {
       { hostname: this.hostname, hostedZone: this.hostedZone, encryptionKey: this.encryptionKey },
     );
 
+    this.leases = new LeaseTable(this, 'Leases', { encryptionKey: this.encryptionKey });
+
     this.alarmTopic = new AlarmTopic(this, 'Alerts', {
       topic: props.alarmTopic,
       encryptionKey: this.encryptionKey,
@@ -263,6 +266,8 @@ export class MailStack extends Stack {
       services,
       configurations: [this.store.configuration, this.directory.configuration, certificate],
       targetGroups: this.edge.targetGroups,
+      leases: this.leases,
+      nodeSecret: new NodeSecret(this, 'NodeSecret', { encryptionKey: this.encryptionKey }),
       instanceType: props.instanceType,
       minNodes: props.minNodes,
       maxNodes: props.maxNodes,

@@ -1,13 +1,15 @@
 import { type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { openSync } from 'node:fs';
 import * as path from 'node:path';
+import { type CreateTableCommandInput, CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { CreateBucketCommand, PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3';
 import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { PROJECT } from './paths';
-import { bucketName } from './plan';
+import { bucketName, standInValue } from './plan';
 import { run, start, waitFor } from './run';
-import { PSEUDO, type Template } from './template';
+import { PSEUDO, type Resource, type Template } from './template';
 
 const PORT = 5000;
 
@@ -53,7 +55,9 @@ export class LocalAws {
 
   public async start(): Promise<void> {
     const log = openSync(path.join(this.folder, 'moto.log'), 'a');
-    this.process = start(this.motoServer, ['--host', '0.0.0.0', '--port', String(PORT)], log);
+    this.process = start(this.motoServer, ['--host', '0.0.0.0', '--port', String(PORT)], log, {
+      env: { ...process.env, PYTHONPATH: path.join(__dirname, 'moto') }, // see sitecustomize.py there
+    });
     await waitFor('moto_server', 30_000, async () => {
       if (this.process?.exitCode !== null) throw new Error(`it exited with ${this.process?.exitCode}`);
       return (await fetch(`${this.endpoint}/moto-api/`)).ok ? true : undefined;
@@ -64,7 +68,7 @@ export class LocalAws {
     this.process?.kill('SIGKILL');
   }
 
-  /** Makes the buckets and secrets of the template; `secrets` has the values by logical id. */
+  /** Makes the buckets, tables and secrets of the template; `secrets` has values by logical id. */
   public async provide(template: Template, secrets: { readonly [logicalId: string]: string }): Promise<void> {
     const s3 = new S3Client(this.client);
     for (const [id] of template.ofType('AWS::S3::Bucket')) {
@@ -74,8 +78,20 @@ export class LocalAws {
       );
     }
     const manager = new SecretsManagerClient(this.client);
-    for (const [id] of template.ofType('AWS::SecretsManager::Secret')) {
-      await manager.send(new CreateSecretCommand({ Name: id, SecretString: secrets[id] ?? '{}' }));
+    for (const [id, secret] of template.ofType('AWS::SecretsManager::Secret')) {
+      await manager.send(new CreateSecretCommand({ Name: id, SecretString: secrets[id] ?? generatedSecret(secret) }));
+    }
+    const dynamo = new DynamoDBClient(this.client);
+    for (const [id, { Properties }] of template.ofType('AWS::DynamoDB::Table')) {
+      const { AttributeDefinitions, KeySchema, BillingMode } = Properties as unknown as CreateTableCommandInput;
+      await dynamo.send(
+        new CreateTableCommand({
+          TableName: standInValue(id, { Type: 'AWS::DynamoDB::Table', Properties }),
+          AttributeDefinitions,
+          KeySchema,
+          BillingMode,
+        }),
+      );
     }
   }
 
@@ -92,4 +108,19 @@ export class LocalAws {
       env: { ...process.env, ...this.environment },
     });
   }
+}
+
+/** What CloudFormation would put into the secret; `{}` when something else fills it. */
+function generatedSecret({ Properties }: Resource): string {
+  const { SecretStringTemplate, GenerateStringKey, PasswordLength } = (Properties.GenerateSecretString ?? {}) as {
+    SecretStringTemplate?: string;
+    GenerateStringKey?: string;
+    PasswordLength?: number;
+  };
+  if (GenerateStringKey === undefined) return '{}';
+  const password = randomBytes(100)
+    .toString('base64')
+    .replace(/\W/g, '')
+    .slice(0, PasswordLength ?? 32);
+  return JSON.stringify({ ...JSON.parse(SecretStringTemplate ?? '{}'), [GenerateStringKey]: password });
 }

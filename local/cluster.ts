@@ -118,10 +118,8 @@ export class LocalCluster {
     const certificate = await this.authority.issue(this.hostname);
 
     const published = progress.step('bundle and users in S3', async () => {
-      const secrets = Object.fromEntries(
-        template.ofType('AWS::SecretsManager::Secret').map(([id]) => [id, this.authority.secret()]),
-      );
-      await this.aws.provide(template, secrets);
+      const certificates = this.plan.environment.MAIL_CERTIFICATE_SECRET?.split(':').at(-1) ?? '';
+      await this.aws.provide(template, { [certificates]: this.authority.secret() });
       await this.aws.publish(assembly, 'MailStack');
       await this.userDirectory().update((file) => {
         for (const { address, password } of this.users) file.add(address, password);

@@ -162,6 +162,8 @@ export function standInValue(logicalId: string, resource: Resource, attribute?: 
       return bucketName(logicalId);
     case 'AWS::S3::Bucket Arn':
       return `arn:aws:s3:::${bucketName(logicalId)}`;
+    case 'AWS::DynamoDB::Table Ref':
+      return logicalId;
     case 'AWS::SecretsManager::Secret Ref':
       return arn('secretsmanager', `secret:${logicalId}`);
     case 'AWS::EC2::VPC CidrBlock':

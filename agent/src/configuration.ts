@@ -15,6 +15,8 @@ export interface Configuration {
   readonly connectionsMax: number;
   /** Name of the Auto Scaling group's terminating lifecycle hook. */
   readonly drainHook: string;
+  /** Name of the DynamoDB table with the nodes' leases. */
+  readonly leaseTable: string;
   /** How long a drain may wait for connections and queue, in seconds. */
   readonly drainSeconds: number;
 }
@@ -62,6 +64,7 @@ export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration
     region: text('AWS_REGION', 'AWS_DEFAULT_REGION'),
     services: services('MAIL_SERVICES'),
     connectionsMax: whole('MAIL_CONNECTIONS_MAX', 1),
+    leaseTable: text('MAIL_LEASE_TABLE'),
     drainHook: text('MAIL_DRAIN_HOOK'),
     drainSeconds: whole('MAIL_DRAIN_SECONDS', 0),
   };

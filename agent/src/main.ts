@@ -1,7 +1,9 @@
 import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
 import { CloudWatchClient } from '@aws-sdk/client-cloudwatch';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { HEALTH_PORT } from '../../lib/access/mail-service';
 import { Configuration, ConfigurationError, EXIT_CONFIGURATION, readConfiguration } from './configuration';
+import { ControlClient } from './control/control-client';
 import { Drain } from './drain/drain';
 import { Lifecycle } from './drain/lifecycle';
 import { readNotice } from './drain/notices';
@@ -10,17 +12,26 @@ import { Health } from './health/health';
 import { HealthCheck } from './health/health-check';
 import { healthServer } from './health/health-server';
 import { storeCheck } from './health/store-check';
+import { LeaseKeeper } from './lease/keeper';
+import { LeaseTable } from './lease/lease-table';
 import { messageOf, standardLog as log, Transitions } from './log';
+import { leaseMetrics } from './metrics/lease-metrics';
 import { nodeMetrics } from './metrics/node-metrics';
 import { Publisher } from './metrics/publisher';
 import { ClientConnections } from './node/client-connections';
 import { InstanceMetadata } from './node/instance-metadata';
 import { MailQueue } from './node/mail-queue';
+import { RING_FILE } from './ring/ring-file';
 
 const STORE = '/srv/mail-store';
 const CERTIFICATE = '/etc/mail-platform/tls/fullchain.pem';
 // The SDK waits without end otherwise, and one call that hangs would stop its loop.
 const AWS_TIMES = { requestHandler: { connectionTimeout: 3_000, requestTimeout: 10_000, throwOnRequestTimeout: true } };
+// A renewal that gets no reply in this time has no more use; membership sends the next one meanwhile.
+const LEASE_TIMES = {
+  requestHandler: { connectionTimeout: 1_000, requestTimeout: 2_000, throwOnRequestTimeout: true },
+  maxAttempts: 1,
+};
 
 // Debian 13 has Node 20 until 2028; package-lock.json holds the SDK at a version that supports it.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
@@ -40,18 +51,44 @@ const run = (configuration: Configuration): void => {
 
   const store = new HealthCheck({ check: storeCheck({ mountPoint: STORE, instanceId }), transitions });
   const daemons = [dovecotCheck(), postfixCheck(services)].flatMap((check) => check ?? []);
-  const health = new Health([store, ...daemons.map((check) => new HealthCheck({ check, transitions }))]);
+  const daemonChecks = daemons.map((check) => new HealthCheck({ check, transitions }));
+  const dovecot = daemonChecks.find(({ name }) => name === 'dovecot')!;
+
+  const keeper = new LeaseKeeper({
+    join: async () => {
+      // A node that has drained already must not come back.
+      await drain.looked;
+      const [id, address, zone] = await Promise.all([
+        instanceId(),
+        metadata.demand('local-ipv4'),
+        metadata.demand('placement/availability-zone'),
+      ]);
+      const client = new DynamoDBClient({ region, ...LEASE_TIMES });
+      const { leaseTable, cluster } = configuration;
+      return { me: { id, address }, table: new LeaseTable({ client, table: leaseTable, cluster, id, address, zone }) };
+    },
+    control: new ControlClient(),
+    ringFile: RING_FILE,
+    able: () => dovecot.result().ok,
+    log,
+    transitions,
+  });
+  const lease = new HealthCheck({ check: keeper.check, transitions, interval: 250 });
+  const health = new Health([store, ...daemonChecks, lease]);
 
   const publisher = new Publisher({
     client: new CloudWatchClient({ region, ...AWS_TIMES }),
     cluster: configuration.cluster,
-    collectors: nodeMetrics({
-      connections,
-      connectionsMax: configuration.connectionsMax,
-      queue,
-      store,
-      certificate: CERTIFICATE,
-    }),
+    collectors: [
+      ...nodeMetrics({
+        connections,
+        connectionsMax: configuration.connectionsMax,
+        queue,
+        store,
+        certificate: CERTIFICATE,
+      }),
+      leaseMetrics(keeper),
+    ],
     transitions,
   });
 
@@ -63,7 +100,12 @@ const run = (configuration: Configuration): void => {
   const drain = new Drain({
     actions: {
       notice: () => readNotice(metadata),
-      refuseClients: () => health.drain(),
+      refuseClients: () => {
+        health.drain();
+        keeper.drain();
+      },
+      hasLeft: () => keeper.hasLeft(),
+      depart: () => keeper.depart(),
       connections: () => connections.count(),
       queueLength: async () => (await queue.state()).length,
       flushQueue: () => queue.flush(),
@@ -80,7 +122,7 @@ const run = (configuration: Configuration): void => {
   server.on('error', (error) => fail(`health server on port ${HEALTH_PORT}: ${messageOf(error)}`, 1));
   server.listen(HEALTH_PORT, '0.0.0.0', () => log.info(`started; health on port ${HEALTH_PORT}`));
 
-  const parts = [health, publisher, drain];
+  const parts = [health, publisher, drain, keeper];
   parts.forEach((part) => part.start());
 
   // Stopping the agent isn't draining the node: systemd stops it for each upgrade of the bundle too.

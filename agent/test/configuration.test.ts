@@ -5,6 +5,7 @@ const ENVIRONMENT = {
   AWS_REGION: 'eu-central-1',
   MAIL_SERVICES: 'imaps submission',
   MAIL_CONNECTIONS_MAX: '4000',
+  MAIL_LEASE_TABLE: 'Leases',
   MAIL_DRAIN_HOOK: 'drain',
   MAIL_DRAIN_SECONDS: '300',
 };
@@ -15,6 +16,7 @@ test('reads what the environment file says', () => {
     cluster: 'MailStack',
     region: 'eu-central-1',
     connectionsMax: 4000,
+    leaseTable: 'Leases',
     drainHook: 'drain',
     drainSeconds: 300,
   });
@@ -40,6 +42,6 @@ test.each([
 test('fails with every wrong key at once', () => {
   expect(() => readConfiguration({})).toThrow(ConfigurationError);
   expect(() => readConfiguration({})).toThrow(
-    /MAIL_CLUSTER.*AWS_REGION.*MAIL_SERVICES.*CONNECTIONS_MAX.*HOOK.*SECONDS/,
+    /MAIL_CLUSTER.*AWS_REGION.*MAIL_SERVICES.*CONNECTIONS_MAX.*LEASE_TABLE.*HOOK.*SECONDS/,
   );
 });

@@ -43,6 +43,7 @@ isolated(
       MAIL_CLUSTER: 'MailStack',
       MAIL_SERVICES: 'imaps submission',
       MAIL_CONNECTIONS_MAX: '100',
+      MAIL_LEASE_TABLE: 'Leases',
       MAIL_DRAIN_HOOK: 'drain',
       MAIL_DRAIN_SECONDS: '60',
     };
@@ -57,6 +58,7 @@ isolated(
         store: { ok: false, reason: expect.stringContaining('fetch failed') },
         dovecot: { ok: false, reason: 'port 993: connect ECONNREFUSED 127.0.0.1:993' },
         postfix: { ok: false, reason: 'port 587: connect ECONNREFUSED 127.0.0.1:587' },
+        lease: { ok: false, reason: 'not known yet who this node is' },
       },
     });
     expect(lines).toContain('<6>started; health on port 8080');

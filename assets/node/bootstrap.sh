@@ -17,13 +17,13 @@ main() {
   [[ $PLATFORM_ROOT == /opt/mail-platform ]] || die "the bundle must be in /opt/mail-platform, is in $PLATFORM_ROOT"
   load_environment "$ENVIRONMENT"
   # Zip tools lose the modes.
-  find "$PLATFORM_ROOT/libexec" -type f ! -name '*.sh' ! -name '*.awk' -exec chmod 0755 {} +
+  find "$PLATFORM_ROOT/libexec" -type f ! -name "*.sh" ! -name "*.awk" ! -name "*.py" -exec chmod 0755 {} +
   step 'packages' install_packages
   step 'configuration' configure
   step 'firewall' start_firewall
   step 'mail store' mount_store
   step 'queue' mount_queue
-  step 'certificate and users' fetch_certificate_and_users
+  step 'certificate, users, password of nodes' fetch_secrets_and_users
   step 'services' start_services
   log "node ready in $SECONDS s: $MAIL_SERVICES for $MAIL_DOMAINS"
 }
@@ -46,6 +46,8 @@ install_packages() {
   ((${#missing[@]} > 0)) || return 0
 
   log "installing ${missing[*]}"
+  # Before Postfix's package gives itself the next free number.
+  systemd-sysusers "$PLATFORM_ROOT/etc/sysusers.d/mail-platform.conf"
   # No daemon may run on its package's own configuration, which listens in clear.
   printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
   chmod 0755 /usr/sbin/policy-rc.d
@@ -76,6 +78,7 @@ configure() {
   systemd-sysusers /etc/sysusers.d/mail-platform.conf
   [[ $(id -u vmail):$(id -g vmail) == 5000:5000 ]] || die "vmail must be 5000:5000 as on every node, is $(id -u vmail):$(id -g vmail)"
   [[ $(id -u mail-agent) == 5001 ]] || die "mail-agent must be user 5001, is $(id -u mail-agent)"
+  pin_postfix
 
   if has_changed '^/etc/sysctl.d/'; then
     # A container may not set all of them.
@@ -92,6 +95,29 @@ configure() {
       systemctl --quiet mask "$unit"
     fi
   done
+}
+
+# An image that came with Postfix gave it other numbers. They can change as long as no queue is in use.
+pin_postfix() {
+  local before
+  before=$(postfix_numbers)
+  [[ $before != 5002:5002:5003 ]] || return 0
+  ! mountpoint --quiet "$QUEUE" || die "Postfix must be 5002:5002 with postdrop 5003, is $before, and its queue is in use: replace the node"
+  systemctl stop postfix.service
+  groupmod --gid 5003 postdrop
+  groupmod --gid 5002 postfix
+  usermod --uid 5002 --gid 5002 postfix
+  # What the package has of theirs: queue, state, and the two commands that are set-group-id, a bit that chgrp clears.
+  find "$QUEUE" /var/lib/postfix -xdev -nouser -exec chown --no-dereference postfix {} +
+  find "$QUEUE" /var/lib/postfix -xdev -group "${before##*:}" -exec chgrp --no-dereference postdrop {} +
+  find "$QUEUE" /var/lib/postfix -xdev -nogroup -exec chgrp --no-dereference postfix {} +
+  chgrp postdrop /usr/sbin/postdrop /usr/sbin/postqueue
+  chmod 2755 /usr/sbin/postdrop /usr/sbin/postqueue
+  [[ $(postfix_numbers) == 5002:5002:5003 ]] || die "Postfix must be 5002:5002 with postdrop 5003, is $(postfix_numbers)"
+}
+
+postfix_numbers() {
+  printf '%s:%s:%s' "$(id -u postfix)" "$(id -g postfix)" "$(getent group postdrop | cut --delimiter=: --fields=3)"
 }
 
 start_firewall() {
@@ -122,7 +148,7 @@ mount_store() {
     enable_units mail-store-tls.service "$(systemd-escape --path --suffix=mount "$STORE")"
   fi
   install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"
-  install --directory --mode=0755 "$STORE/queue" "$STORE/queue/$MAIL_INSTANCE_ID" "$STORE/.health"
+  install --directory --mode=0755 "$STORE/.health"
   install --directory --mode=0700 "$STORE/certificates"
   install --directory --owner=mail-agent --group=mail-agent --mode=0700 "$STORE/.health/$MAIL_INSTANCE_ID"
 }
@@ -136,19 +162,20 @@ mount_queue() {
   for unit in "$QUEUE" "$QUEUE"/{private,public,pid} /run/mail-platform; do
     units+=("$(systemd-escape --path --suffix=mount "$unit")")
   done
+  "$PLATFORM_ROOT/libexec/make-queue"
   systemctl start "${units[@]}" || die "can't mount the queue at $QUEUE; see systemctl status '${units[0]}'"
   enable_units "${units[@]}"
   systemd-tmpfiles --create mail-platform.conf
 }
 
-# Both ask AWS and wait for the answer: at the same time.
-fetch_certificate_and_users() {
-  local unit units=(mail-certificate.service mail-directory-sync.service)
+# All ask AWS and wait for the answer: at the same time.
+fetch_secrets_and_users() {
+  local unit units=(mail-certificate.service mail-directory-sync.service mail-node-password.service)
   if ! retry 5 15 systemctl --quiet start "${units[@]}" 2>/dev/null; then
     for unit in "${units[@]}"; do
       ! systemctl --quiet is-failed "$unit" || log "error: $unit: $(last_error "$unit")"
     done
-    die 'a node without certificate and users would refuse mail: not starting it'
+    die 'a node without certificate, users and password would refuse mail: not starting it'
   fi
 }
 
@@ -162,13 +189,15 @@ start_services() {
   problem=$(doveconf -n 2>&1 >/dev/null) || die "Dovecot's configuration: ${problem//$'\n'/; }"
   problem=$(postconf -n 2>&1 >/dev/null) || die "Postfix's configuration: ${problem//$'\n'/; }"
 
-  local units=(dovecot.service postfix.service mail-directory-sync.timer mail-certificate.timer mail-agent.service)
-  [[ $MAIL_SESSION_MANAGER == no ]] || units+=(mail-session-manager.service)
-  enable_units "${units[@]}"
+  local units=(mail-control.socket mail-quota.socket mail-ring.path dovecot.service postfix.service mail-directory-sync.timer
+    mail-certificate.timer mail-maintenance.timer mail-agent.service)
+  local optional=()
+  [[ $MAIL_SESSION_MANAGER == no ]] || optional+=(mail-session-manager.service)
+  enable_units "${units[@]}" "${optional[@]}"
   has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service && systemctl reload dovecot.service
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service
-  [[ $MAIL_SESSION_MANAGER == no ]] || systemctl --no-block start mail-session-manager.service
-  systemctl start "${units[@]:0:5}" || die 'a service does not start; see systemctl --failed'
+  ((${#optional[@]} == 0)) || systemctl --no-block start "${optional[@]}"
+  systemctl start "${units[@]}" || die 'a service does not start; see systemctl --failed'
 }
 
 main "$@"

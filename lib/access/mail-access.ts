@@ -4,7 +4,7 @@ import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { inRegulatoryPacks } from '../private/rule-packs';
 import { AccessSource } from './access-source';
-import { HEALTH_PORT, MailService } from './mail-service';
+import { HEALTH_PORT, LMTP_NODE_PORT, MailService } from './mail-service';
 import { checkServices } from './mail-services';
 
 /** Rules of a security group in one direction, unless AWS raised the account's quota. */
@@ -49,8 +49,8 @@ export interface MailAccessProps {
 }
 
 /**
- * Who may reach what: clients the balancer, the balancer the nodes, the nodes the mail store and what they need
- * outside. Nothing else is open; in particular there is no SSH, operators use Session Manager.
+ * Who may reach what: clients the balancer, the balancer the nodes, the nodes each other, the mail store and what they
+ * need outside. Nothing else is open; in particular there is no SSH, operators use Session Manager.
  *
  * @throws when a service is missing or doubled, or when `allow` names a service that is not offered
  */
@@ -73,6 +73,7 @@ export class MailAccess extends Construct {
 
     this.allowClients(props.services, allow);
     this.allowBalancerToNodes(props.services);
+    this.allowNodesToNodes(props.services);
     this.allowNodesToStorage();
     this.allowNodesOut();
   }
@@ -117,6 +118,16 @@ export class MailAccess extends Construct {
       this.open(this.edgeSecurityGroup, this.nodeSecurityGroup, service.port, `${service.name} from the balancer`);
     }
     this.open(this.edgeSecurityGroup, this.nodeSecurityGroup, HEALTH_PORT, 'health checks of the balancer');
+  }
+
+  private allowNodesToNodes(services: MailService[]): void {
+    const nodes = this.nodeSecurityGroup;
+    for (const { name, nodePort } of services) {
+      if (nodePort !== undefined) {
+        this.open(nodes, nodes, nodePort, `${name} from the node that a client came to`);
+      }
+    }
+    this.open(nodes, nodes, LMTP_NODE_PORT, 'messages from the node that took them');
   }
 
   private allowNodesToStorage(): void {

@@ -13,17 +13,17 @@ export enum TlsStart {
  */
 export class MailService {
   /** IMAP over TLS, port 993 (RFC 9051). */
-  public static readonly IMAPS = new MailService('imaps', 993, TlsStart.IMPLICIT);
+  public static readonly IMAPS = new MailService('imaps', 993, TlsStart.IMPLICIT, 10993);
   /** Message submission with STARTTLS, port 587 (RFC 6409). */
   public static readonly SUBMISSION = new MailService('submission', 587, TlsStart.STARTTLS);
   /** Message submission over TLS, port 465 (RFC 8314). */
   public static readonly SUBMISSIONS = new MailService('submissions', 465, TlsStart.IMPLICIT);
   /** POP3 over TLS, port 995. */
-  public static readonly POP3S = new MailService('pop3s', 995, TlsStart.IMPLICIT);
+  public static readonly POP3S = new MailService('pop3s', 995, TlsStart.IMPLICIT, 10995);
   /** Mail from other mail servers, port 25 (RFC 5321). */
   public static readonly MX = new MailService('mx', 25, TlsStart.STARTTLS);
   /** Filter rules, port 4190 (RFC 5804). */
-  public static readonly MANAGESIEVE = new MailService('managesieve', 4190, TlsStart.STARTTLS);
+  public static readonly MANAGESIEVE = new MailService('managesieve', 4190, TlsStart.STARTTLS, 14190);
 
   /** Every service, in the order of this file. */
   public static all(): MailService[] {
@@ -58,8 +58,13 @@ export class MailService {
     public readonly port: number,
     /** How TLS starts on the port. */
     public readonly tlsStart: TlsStart,
+    /** TCP port on nodes that takes sessions from other nodes; services that open no mailbox have none. */
+    public readonly nodePort?: number,
   ) {}
 }
+
+/** TCP port on nodes that takes messages for mailboxes from other nodes (LMTP over TLS). */
+export const LMTP_NODE_PORT = 10024;
 
 /** TCP port on nodes that answers the balancer's health check over HTTP. */
 export const HEALTH_PORT = 8080;

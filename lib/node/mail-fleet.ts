@@ -29,10 +29,12 @@ import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
 import { allowAutoScaling } from '../security/key-policy';
 import { agentMetric, cpuMetric } from './fleet-metrics';
+import { LeaseTable } from './lease-table';
 import { MailBundle } from './mail-bundle';
 import { NodeConfiguration } from './node-configuration';
 import { mergeEnvironments } from './node-environment';
 import { NodeRole } from './node-role';
+import { NodeSecret } from './node-secret';
 import { NodeTemplate } from './node-template';
 import { connectionsPerNode } from './sizing';
 
@@ -73,6 +75,18 @@ export interface MailFleetProps {
    * @default - the stack's name
    */
   readonly clusterName?: string;
+
+  /**
+   * Where nodes hold their leases.
+   * @default - a new table, kept when the stack is deleted
+   */
+  readonly leases?: LeaseTable;
+
+  /**
+   * Password by which nodes hand sessions over to each other.
+   * @default - a new secret
+   */
+  readonly nodeSecret?: NodeSecret;
 
   /**
    * Instance type; its processor decides the image.
@@ -123,7 +137,8 @@ export interface MailFleetProps {
   readonly rootVolumeSize?: Size;
 
   /**
-   * Key of root volumes. A key of this app gets a statement that lets Auto Scaling use it; an imported key must have it.
+   * Key of root volumes, and of leases and secret if they are new. A key of this app gets a statement that lets Auto
+   * Scaling use it; an imported key must have it.
    * @default - the account's AWS managed key for EBS
    */
   readonly encryptionKey?: IKey;
@@ -207,9 +222,10 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     }
 
     const bundle = props.bundle ?? new MailBundle(this, 'Bundle');
+    const configurations = [...props.configurations, ...this.cooperation(props)];
     const nodeRole = new NodeRole(this, 'Node', {
-      statements: [...bundle.statements, ...props.configurations.flatMap(({ statements }) => statements ?? [])],
-      acknowledgements: props.configurations.flatMap(({ acknowledgements }) => acknowledgements ?? []),
+      statements: [...bundle.statements, ...configurations.flatMap(({ statements }) => statements ?? [])],
+      acknowledgements: configurations.flatMap(({ acknowledgements }) => acknowledgements ?? []),
       sessionManager: props.sessionManager ?? true,
     });
     this.role = nodeRole.role;
@@ -221,7 +237,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     this.launchTemplate = new NodeTemplate(this, 'Template', {
       instanceType,
       machineImage: props.machineImage,
-      environment: this.environment(props),
+      environment: this.environment(props, configurations),
       bundle,
       role: nodeRole.role,
       securityGroup: props.securityGroup,
@@ -275,12 +291,45 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     return agentMetric('StoreLatency', this.clusterName, Stats.AVERAGE, options);
   }
 
+  /** Nodes in the ring as the node sees it that sees fewest. */
+  public metricMembers(options?: MetricOptions): Metric {
+    return agentMetric('Members', this.clusterName, Stats.MINIMUM, options);
+  }
+
+  /** Leases that nodes lost and noticed: they stopped serving at once and took new ones. */
+  public metricLeasesLost(options?: MetricOptions): Metric {
+    return agentMetric('LeasesLost', this.clusterName, Stats.SUM, options);
+  }
+
+  /** Longest time since a node's last successful renewal of its lease, milliseconds. */
+  public metricLeaseAge(options?: MetricOptions): Metric {
+    return agentMetric('LeaseAge', this.clusterName, Stats.MAXIMUM, options);
+  }
+
+  /** Version of the ring; grows with each node that joins or leaves. */
+  public metricRingVersion(options?: MetricOptions): Metric {
+    return agentMetric('RingVersion', this.clusterName, Stats.MAXIMUM, options);
+  }
+
+  /** Queues that nodes took over from nodes that are gone. */
+  public metricQueuesAdopted(options?: MetricOptions): Metric {
+    return agentMetric('QueuesAdopted', this.clusterName, Stats.SUM, options);
+  }
+
   /** CPU in use, percent, mean over nodes. */
   public metricCpuUtilization(options?: MetricOptions): Metric {
     return cpuMetric(this.autoScalingGroup.autoScalingGroupName, options);
   }
 
-  private environment(props: MailFleetProps): { [key: string]: string } {
+  /** How nodes agree on who serves whom, and hand sessions over. */
+  private cooperation(props: MailFleetProps): NodeConfiguration[] {
+    const { encryptionKey } = props;
+    const leases = props.leases ?? new LeaseTable(this, 'Leases', { encryptionKey });
+    const nodeSecret = props.nodeSecret ?? new NodeSecret(this, 'NodeSecret', { encryptionKey });
+    return [leases.configurationFor(this.clusterName), nodeSecret.configuration];
+  }
+
+  private environment(props: MailFleetProps, configurations: NodeConfiguration[]): { [key: string]: string } {
     const { region } = Stack.of(this);
     const own = {
       MAIL_CLUSTER: this.clusterName,
@@ -299,7 +348,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
       MAIL_DRAIN_HOOK: DRAIN_HOOK,
       MAIL_DRAIN_SECONDS: `${drainTimeout(props).toSeconds()}`,
     };
-    return mergeEnvironments(own, props.configurations);
+    return mergeEnvironments(own, configurations);
   }
 
   private createGroup(props: MailFleetProps): AutoScalingGroup {

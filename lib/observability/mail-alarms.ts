@@ -110,6 +110,7 @@ export class MailAlarms extends Construct {
     if (props.fleet) {
       this.watchMachines(props.fleet);
       this.watchMail(props.fleet, props);
+      this.watchRing(props.fleet);
     }
     if (props.edge) {
       this.watchEdge(props.edge, props.clientTlsErrorsMax ?? 100);
@@ -199,6 +200,26 @@ export class MailAlarms extends Construct {
       description:
         'Small writes to the store take more than 50 ms. Check first: the store alarms, then `nfsstat -c` and the ' +
         'stunnel unit on a node.',
+    });
+  }
+
+  private watchRing(fleet: MailFleet): void {
+    this.add('MembersLow', {
+      metric: fleet.metricMembers({ period: Duration.minutes(1) }),
+      threshold: fleet.minNodes,
+      comparison: ComparisonOperator.LESS_THAN_THRESHOLD,
+      evaluationPeriods: 10,
+      description:
+        `Fewer nodes than the ${fleet.minNodes} that there should be have served mailboxes for 10 minutes. Check first: ` +
+        'instances in the Auto Scaling group, then `curl localhost:8080/health` on those that are not in the ring.',
+    });
+    this.add('LeaseLost', {
+      metric: fleet.metricLeasesLost(FIVE_MINUTES),
+      threshold: 0,
+      evaluationPeriods: 1,
+      description:
+        'A node could not renew its lease and ended all sessions, before others took over. Check first: `journalctl -u ' +
+        "mail-agent -p warning` on the node, then the table's throttled requests and the way to DynamoDB.",
     });
   }
 

@@ -52,9 +52,16 @@ describe.each(flagSets)('with $flags', ({ context }) => {
     ]);
   });
 
-  test('the balancer reaches service and health ports of nodes, nodes the store, nobody SSH', () => {
+  test('the balancer reaches service and health ports of nodes, nodes each other and the store, nobody SSH', () => {
     const { stack } = access({}, testStack(context));
-    const expected = ['Edge→Node:587', 'Edge→Node:8080', 'Edge→Node:993', 'Node→Storage:2049'];
+    const expected = [
+      'Edge→Node:587',
+      'Edge→Node:8080',
+      'Edge→Node:993',
+      'Node→Node:10024',
+      'Node→Node:10993',
+      'Node→Storage:2049',
+    ];
     expect(pairs(stack, 'Ingress')).toEqual(expected);
     expect(pairs(stack, 'Egress')).toEqual(expected);
     expect(inlineRules(stack, 'Mail nodes', 'Ingress')).toEqual([]);
@@ -75,6 +82,12 @@ test('nodes reach outside what they need and no more', () => {
   expect(rules.map((rule) => `${rule.IpProtocol} ${rule.FromPort}`).sort()).toEqual(
     ['tcp 443', 'tcp 80', 'udp 53', 'tcp 53', 'udp 123', 'tcp 25', 'tcp 465', 'tcp 587'].sort(),
   );
+});
+
+test('nodes hand over sessions of exactly the services that open mailboxes', () => {
+  const { stack } = access({ services: MailService.all() });
+  const between = pairs(stack, 'Ingress').filter((pair) => pair.startsWith('Node→Node'));
+  expect(between).toEqual(['Node→Node:10024', 'Node→Node:10993', 'Node→Node:10995', 'Node→Node:14190']);
 });
 
 test('the store reaches nothing', () => {

@@ -189,7 +189,8 @@ describe.each(flagSets)('with $flags', ({ context }) => {
   test('lets Auto Scaling use the key, once', () => {
     const [key] = Object.values(template.findResources('AWS::KMS::Key'));
     const sids = key.Properties.KeyPolicy.Statement.map(({ Sid }: { Sid?: string }) => Sid);
-    expect(sids).toEqual([undefined, 'AutoScalingUsesKey', 'AutoScalingAttachesVolumes']);
+    // Those without a name let the account and Secrets Manager use it.
+    expect(sids.filter((sid: unknown) => sid)).toEqual(['AutoScalingUsesKey', 'AutoScalingAttachesVolumes']);
     expect(JSON.stringify(key.Properties.KeyPolicy)).toContain(
       ':role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling',
     );
@@ -314,6 +315,11 @@ test('offers a metric for each thing that the agent reports', () => {
     made.metricMemoryUtilization(),
     made.metricDiskUtilization(),
     made.metricStoreLatency(),
+    made.metricMembers(),
+    made.metricLeasesLost(),
+    made.metricLeaseAge(),
+    made.metricRingVersion(),
+    made.metricQueuesAdopted(),
   ];
   expect(metrics.map(({ namespace, dimensions }) => [namespace, dimensions])).toEqual(
     metrics.map(() => ['MailPlatform', { Cluster: 'Test' }]),
@@ -327,6 +333,11 @@ test('offers a metric for each thing that the agent reports', () => {
     'MemoryUtilization Maximum',
     'DiskUtilization Maximum',
     'StoreLatency Average',
+    'Members Minimum',
+    'LeasesLost Sum',
+    'LeaseAge Maximum',
+    'RingVersion Maximum',
+    'QueuesAdopted Sum',
   ]);
   expect(made.metricCpuUtilization().namespace).toBe('AWS/EC2');
 });

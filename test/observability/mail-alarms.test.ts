@@ -63,6 +63,8 @@ test.each(environments)('watches everything in $where, and each alarm says what 
     'ConnectionsHigh',
     'CpuHigh',
     'DiskFull',
+    'LeaseLost',
+    'MembersLow',
     'MemoryHigh',
     'NodeCertificateExpires',
     'NodesSilent',
@@ -94,12 +96,14 @@ test('has the thresholds that were asked for', () => {
   expect(found.QueueOld).toMatchObject({ Threshold: 1800, MetricName: 'QueueAge' });
   expect(found.StoreLarge).toMatchObject({ Threshold: 2 ** 40 });
   expect(found.NodesSilent).toMatchObject({ TreatMissingData: 'breaching', Statistic: 'SampleCount' });
+  expect(found.MembersLow).toMatchObject({ Threshold: 3, MetricName: 'Members', Statistic: 'Minimum' });
+  expect(found.LeaseLost).toMatchObject({ Threshold: 0, MetricName: 'LeasesLost', EvaluationPeriods: 1 });
   expect(found.UnhealthyHosts).toMatchObject({ Threshold: 0, EvaluationPeriods: 5, Period: 60 });
 });
 
 test.each<[string, (all: ReturnType<typeof parts>) => MailAlarmsProps, number]>([
   ['nothing', () => ({}), 0],
-  ['the fleet alone', ({ fleet }) => ({ fleet }), 9],
+  ['the fleet alone', ({ fleet }) => ({ fleet }), 11],
   ['the balancer alone', ({ edge }) => ({ edge }), 3],
   ['the store alone', ({ store }) => ({ store }), 2],
   ['the certificate alone', ({ certificate }) => ({ certificate }), 1],

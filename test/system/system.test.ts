@@ -4,11 +4,14 @@ import { type ClientView } from '../../local/round-trip';
 import { LocalCluster, type LocalUser } from '../../local/cluster';
 import { Progress } from '../../local/progress';
 import { synthesise } from '../../local/synthesise';
+import { affinitySuite } from './affinity.suite';
 import { balancerSuite } from './balancer.suite';
+import { controlSuite } from './control.suite';
 import { deliverySuite } from './delivery.suite';
 import { loginSuite } from './login.suite';
 import { mailboxSuite } from './mailbox.suite';
 import { nodeSuite } from './node.suite';
+import { putRing } from './ring';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -26,9 +29,17 @@ let cluster: LocalCluster | undefined;
 beforeAll(async () => {
   const progress = new Progress();
   cluster = await LocalCluster.start({ synthesise: (folder) => synthesise(folder, progress), progress, nodes: 2 });
+  await untilRingIsThere(cluster);
 }, 300_000);
 
 afterAll(() => cluster?.stop());
+
+/** Until the agent writes ring files, the tests do. */
+async function untilRingIsThere({ nodes }: LocalCluster): Promise<void> {
+  for (const node of nodes) {
+    if (await node.shell('test -e /run/mail-platform/ring').catch(() => 'missing')) await putRing(node, { nodes });
+  }
+}
 
 function system(): System {
   if (!cluster) throw new Error('the cluster is not up');
@@ -50,4 +61,6 @@ describe('TLS', () => tlsSuite(system));
 describe('login', () => loginSuite(system));
 describe('delivery', () => deliverySuite(system));
 describe('mailbox', () => mailboxSuite(system));
+describe('affinity', () => affinitySuite(system));
+describe('control', () => controlSuite(system));
 describe('balancer', () => balancerSuite(system));

@@ -7,8 +7,10 @@ import { Notice } from './notices';
 export interface DrainActions {
   /** Reads whether the node shall end. */
   notice(): Promise<Notice | undefined>;
-  /** Makes the health check fail, so that no new clients come. */
+  /** Makes the health check fail, so that no new clients come, and gives this node's users to the others. */
   refuseClients(): void;
+  /** Whether other nodes serve this node's users. */
+  hasLeft(): boolean;
   /** Clients' connections that are left. */
   connections(): Promise<number>;
   /** Messages that are left in the queue. */
@@ -19,6 +21,8 @@ export interface DrainActions {
   phase(): Promise<LifecyclePhase>;
   /** Starts the hook's time-out anew. */
   heartbeat(): Promise<void>;
+  /** Stops the mail daemons and gives up the lease; true when that is done. Asked again until then. */
+  depart(): boolean;
   /** Answers the hook. */
   complete(): Promise<void>;
 }
@@ -41,18 +45,22 @@ export interface DrainOptions {
 const HEARTBEAT_EVERY = 20_000;
 /** The balancer sends clients until two of its checks, 5 s apart and up to 2 s long, have failed. */
 const BALANCER_NOTICES = 15_000;
+/** How long a node without a way to the lease table tries to give up its lease. Others fence it in any case. */
+const FAREWELL = 30_000;
 /** What is left of a Spot interruption's two minutes for the shutdown itself. */
 const SPOT_RESERVE = 10_000;
 
 /**
- * Empties the node when it shall end: no new clients, wait for the connections that are open and for the queue, let Auto
- * Scaling go on.
+ * Empties the node when it shall end: no new clients, its users to the others, wait for the connections that are open
+ * and for the queue, give up the lease, let Auto Scaling go on.
  *
  * Each look decides from what the metadata and Auto Scaling say now; a restarted agent goes on where the last one was,
- * only with its waiting time anew. Waiting is a courtesy: the queue is on the shared store, so nothing is lost when
- * the time is up or the hook's default result comes first.
+ * only with its waiting time anew. Waiting is a courtesy: the queue is on the shared store and another node adopts
+ * what is left of it, so nothing is lost when the time is up or the hook's default result comes first.
  */
 export class Drain {
+  /** Resolves when the first look is over: whether the node drains is known then. */
+  public readonly looked: Promise<void>;
   private readonly loop: Loop;
   private readonly now: () => number;
   private readonly wallClock: () => number;
@@ -61,10 +69,14 @@ export class Drain {
   private heartbeatAt = -Infinity;
   private connectionsGone = false;
   private emptied = false;
+  private departed = false;
+  private departBy = Infinity;
   private over = false;
 
   public constructor(private readonly options: DrainOptions) {
-    this.loop = new Loop(options.interval ?? 5_000, () => this.look());
+    let looked = () => {};
+    this.looked = new Promise((resolve) => (looked = resolve));
+    this.loop = new Loop(options.interval ?? 5_000, () => this.look().finally(looked));
     this.now = options.now ?? (() => performance.now());
     this.wallClock = options.wallClock ?? (() => Date.now());
   }
@@ -85,6 +97,7 @@ export class Drain {
     if (this.deadline === undefined) return;
 
     if (!this.emptied) await this.empty();
+    if (this.emptied && !this.departed) this.depart();
     if (notice?.lifecycle && !this.over) await transitions.watch('lifecycle hook', () => this.answerHook());
   }
 
@@ -113,13 +126,23 @@ export class Drain {
     }
     const messages = await transitions.watch('drain: queue', () => actions.queueLength());
 
-    const left = `${connections ?? 'unknown'} connections and ${messages ?? 'unknown'} queued messages left`;
+    const hasLeft = actions.hasLeft();
+    const users = hasLeft ? '' : ', its users still its own';
+    const left = `${connections ?? 'unknown'} connections and ${messages ?? 'unknown'} queued messages left${users}`;
     const now = this.now();
-    if (connections === 0 && messages === 0 && now >= Math.min(this.earliest, this.deadline!))
+    if (hasLeft && connections === 0 && messages === 0 && now >= Math.min(this.earliest, this.deadline!))
       log.info(`drained: ${left}`);
-    else if (now >= this.deadline!) log.warning(`drain time is up: ${left}; the queue stays on the store`);
+    else if (now >= this.deadline!) log.warning(`drain time is up: ${left}; another node takes them over`);
     else return;
     this.emptied = true;
+    this.departBy = now + FAREWELL;
+  }
+
+  private depart(): void {
+    this.departed = this.options.actions.depart();
+    if (this.departed || this.now() < this.departBy) return;
+    this.departed = true;
+    this.options.log.warning('the lease is not given up in time; others fence the node');
   }
 
   private async flush(): Promise<void> {
@@ -129,10 +152,10 @@ export class Drain {
   private async answerHook(): Promise<void> {
     const { actions, log } = this.options;
     // Don't ask Auto Scaling more often than needed while clients are still there.
-    if (!this.emptied && this.now() < this.heartbeatAt + HEARTBEAT_EVERY) return;
+    if (!this.departed && this.now() < this.heartbeatAt + HEARTBEAT_EVERY) return;
     const phase = await actions.phase();
     if (phase === 'before') return;
-    if (phase === 'waiting' && !this.emptied) {
+    if (phase === 'waiting' && !this.departed) {
       await actions.heartbeat();
       this.heartbeatAt = this.now();
       return;

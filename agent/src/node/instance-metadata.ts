@@ -48,9 +48,14 @@ export class InstanceMetadata {
 
   /** This instance's id, such as `i-0123456789abcdef0`. Asked for once. */
   public async instanceId(): Promise<string> {
-    this.instance ??= await this.get('instance-id');
-    if (!this.instance) throw new Error('instance metadata has no instance-id');
-    return this.instance;
+    return (this.instance ??= await this.demand('instance-id'));
+  }
+
+  /** The value at `path`. @throws also when there is none. */
+  public async demand(path: string): Promise<string> {
+    const value = await this.get(path);
+    if (!value) throw new Error(`instance metadata has no ${path}`);
+    return value;
   }
 
   private async read(path: string): Promise<string> {

@@ -9,6 +9,8 @@ class World implements DrainActions {
   public said?: Notice;
   public clients = 0;
   public messages = 0;
+  public homes = 0;
+  public leased = 0;
   public at: LifecyclePhase = 'waiting';
   public clock = 1_000_000;
   public readonly done: string[] = [];
@@ -16,6 +18,11 @@ class World implements DrainActions {
 
   public notice = async () => this.said;
   public refuseClients = () => void this.done.push('refuse clients');
+  public hasLeft = () => this.homes === 0;
+  public depart = () => {
+    this.done.push('depart');
+    return this.leased-- <= 0;
+  };
   public connections = async () => this.clients;
   public queueLength = async () => this.messages;
   public flushQueue = async () => void this.done.push('flush');
@@ -75,7 +82,7 @@ test('refuses clients, waits for those it has and for the queue, then lets Auto 
   expect(world.news()).toEqual(['flush']);
   world.messages = 0;
   await looks(1);
-  expect(world.news()).toEqual(['complete']);
+  expect(world.news()).toEqual(['depart', 'complete']);
   await looks(3);
   expect(world.news()).toEqual([]);
   expect(world.log.lines).toEqual([
@@ -90,7 +97,7 @@ test('an idle node stays until the balancer has noticed', async () => {
   await looks(3);
   expect(world.news()).not.toContain('complete');
   await looks(1);
-  expect(world.news()).toEqual(['complete']);
+  expect(world.news()).toEqual(['depart', 'complete']);
 });
 
 test('goes on when the time is up, and says what is left', async () => {
@@ -98,10 +105,36 @@ test('goes on when the time is up, and says what is left', async () => {
   await looks(60);
   expect(world.news()).not.toContain('complete');
   await looks(1);
-  expect(world.news()).toEqual(['complete']);
+  expect(world.news()).toEqual(['depart', 'complete']);
   expect(world.log.lines).toContain(
-    'warning drain time is up: 2 connections and 3 queued messages left; the queue stays on the store',
+    'warning drain time is up: 2 connections and 3 queued messages left; another node takes them over',
   );
+});
+
+test('stays until other nodes serve its users', async () => {
+  Object.assign(world, { said: TERMINATED, homes: 7 });
+  await looks(10);
+  expect(world.news()).not.toContain('depart');
+  world.homes = 0;
+  await looks(1);
+  expect(world.news()).toEqual(['depart', 'complete']);
+});
+
+test('answers the hook when the lease is given up, and not before', async () => {
+  Object.assign(world, { said: TERMINATED, leased: 2 });
+  await looks(5);
+  expect(world.news().slice(-3)).toEqual(['depart', 'depart', 'heartbeat']);
+  await looks(1);
+  expect(world.news()).toEqual(['depart', 'complete']);
+});
+
+test('does not wait for ever for a lease that can not be given up', async () => {
+  Object.assign(world, { said: TERMINATED, leased: Infinity });
+  await looks(9);
+  expect(world.news()).not.toContain('complete');
+  await looks(1);
+  expect(world.news()).toEqual(['depart', 'complete']);
+  expect(world.log.lines).toContain('warning the lease is not given up in time; others fence the node');
 });
 
 test('keeps the hook from timing out while it waits', async () => {
@@ -116,7 +149,7 @@ test('answers only when Auto Scaling has reached the hook', async () => {
   expect(world.news()).toEqual(['refuse clients', 'flush', 'flush']);
   world.at = 'waiting';
   await looks(1);
-  expect(world.news()).toEqual(['complete']);
+  expect(world.news()).toEqual(['depart', 'complete']);
 });
 
 test('a restarted agent goes on', async () => {
@@ -126,7 +159,7 @@ test('a restarted agent goes on', async () => {
   drain = world.agent();
   world.clients = 0;
   await looks(4);
-  expect(world.news()).toEqual(['refuse clients', 'flush', 'flush', 'heartbeat', 'complete']);
+  expect(world.news()).toEqual(['refuse clients', 'flush', 'flush', 'heartbeat', 'depart', 'complete']);
 });
 
 test('a restarted agent answers no second time', async () => {
@@ -143,13 +176,13 @@ test('drains on a Spot interruption within the time that is left, with no hook t
   expect(world.log.lines).toEqual(['info draining: Spot interruption; waiting up to 50 s for connections and queue']);
   await looks(1);
   expect(world.log.lines).toHaveLength(2);
-  expect(world.news()).toEqual(['refuse clients', 'flush']);
+  expect(world.news()).toEqual(['refuse clients', 'flush', 'depart']);
 });
 
 test('answers the hook that comes after a Spot drain', async () => {
   world.said = { reason: 'EC2 recommends to rebalance a Spot instance', lifecycle: false };
   await looks(4);
-  expect(world.news()).toEqual(['refuse clients', 'flush', 'flush']);
+  expect(world.news()).toEqual(['refuse clients', 'flush', 'flush', 'depart']);
   world.said = TERMINATED;
   await looks(1);
   expect(world.news()).toEqual(['complete']);
@@ -163,7 +196,7 @@ test('carries on when Postfix is down and when AWS refuses, and tries again', as
   world.complete = () => Promise.reject(new Error('Throttling'));
   await looks(62);
   expect(world.log.lines).toContain(
-    'warning drain time is up: 0 connections and unknown queued messages left; the queue stays on the store',
+    'warning drain time is up: 0 connections and unknown queued messages left; another node takes them over',
   );
   expect(world.log.lines.filter((line) => line === 'warning lifecycle hook: failing: Throttling')).toHaveLength(1);
   world.complete = complete;

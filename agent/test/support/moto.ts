@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import * as path from 'node:path';
 import { createInterface } from 'node:readline';
 
 // As main.ts does.
@@ -16,7 +17,11 @@ export interface Moto {
 
 /** Starts `moto_server` on a free loopback port. */
 export const startMoto = async (): Promise<Moto> => {
-  const child = spawn('moto_server', ['-H', '127.0.0.1', '-p', '0'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn('moto_server', ['-H', '127.0.0.1', '-p', '0'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // DynamoDB's conditional writes are atomic, moto's become so by this.
+    env: { ...process.env, PYTHONPATH: path.join(__dirname, '..', '..', '..', 'local', 'moto') },
+  });
   const stop = () => void child.kill('SIGKILL');
   const lines: string[] = [];
   for await (const line of createInterface({ input: child.stderr })) {

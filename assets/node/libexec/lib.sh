@@ -60,6 +60,11 @@ load_environment() {
   check_key MAIL_STORE_FORMAT 'maildir|sdbox'
   check_key MAIL_DIRECTORY 'file'
   check_key MAIL_DIRECTORY_OBJECT 's3://[a-z0-9.-]+/.+'
+  check_key MAIL_LEASE_TABLE '[A-Za-z0-9_.-]+'
+  check_key MAIL_PROXY_SECRET '.+'
+  [[ -z ${MAIL_MAINTENANCE:-} ]] || check_key MAIL_MAINTENANCE '[-A-Za-z0-9*:,./_ ]+'
+  [[ -z ${MAIL_TRASH_DAYS:-} ]] || check_key MAIL_TRASH_DAYS '[1-9][0-9]*'
+  [[ -z ${MAIL_JUNK_DAYS:-} ]] || check_key MAIL_JUNK_DAYS '[1-9][0-9]*'
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
     acm-acme)
@@ -109,10 +114,12 @@ derive_environment() {
   MAIL_AUTH_CLIENTS=$((MAIL_CONNECTIONS_MAX * 4 + MAIL_SMTPD_PROCESSES * 4 + 1000))
   # Postfix counts envelope and trace headers too: a message of exactly the largest size must pass.
   MAIL_QUEUE_FILE_SIZE_MAX=$((MAIL_MESSAGE_SIZE_MAX + 65536))
+  # As systemd.time(7) has it; a time zone may follow: "*-*-* 02:00 Europe/Berlin". Without one, the machine's.
+  MAIL_MAINTENANCE=${MAIL_MAINTENANCE:-*-*-* 02:00}
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS MAIL_SMTPD_PROCESSES \
-    MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_STORE_MOUNT
+    MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.
@@ -123,4 +130,12 @@ instance_metadata() {
     --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$base/api/token") || return
   curl --silent --show-error --fail --max-time 5 --retry 5 --retry-delay 1 \
     --header "X-aws-ec2-metadata-token: $token" "$base/meta-data/$1"
+}
+
+# own_queue: the folder of this node's queue on the store, as the mount unit has it.
+own_queue() {
+  local queue
+  queue=$(sed -n 's/^What=//p' "/etc/systemd/system/$(systemd-escape --path --suffix=mount /var/spool/postfix)")
+  [[ $queue == /srv/mail-store/queue/?* ]] || die "the queue's mount unit names '$queue', expected a folder of /srv/mail-store/queue"
+  printf '%s\n' "$queue"
 }

@@ -1,0 +1,92 @@
+import { RingView } from '../ring/ring-file';
+import { isActive, NodeItem, RingItem } from './items';
+
+/**
+ * The ring as this node follows it under one lease.
+ *
+ * A new ring is published first and takes effect in three steps: the node refuses users who are no longer its own at
+ * once; reports the ring when their sessions have ended (`finish`); and serves users who are newly its own when all
+ * nodes have reported it (`settle`).
+ */
+export class HeldRing {
+  private current: RingView;
+  private finishedAt?: number;
+  private reportedBefore = 0;
+  private settledOnce = false;
+
+  public constructor(self: string) {
+    this.current = { version: 0, self, serving: false, settled: false, nodes: [], was: [] };
+  }
+
+  public get view(): RingView {
+    return this.current;
+  }
+
+  /** Version of the ring that is in effect here; 0 for none. */
+  public get reported(): number {
+    return this.finishedAt === undefined ? this.reportedBefore : this.current.version;
+  }
+
+  /** Whether the sessions of users who moved with the current ring have ended. */
+  public get finished(): boolean {
+    return this.finishedAt !== undefined;
+  }
+
+  /** Whether a ring was settled under this lease. */
+  public get everSettled(): boolean {
+    return this.settledOnce;
+  }
+
+  /**
+   * Follows a newer ring.
+   *
+   * @param untouched the daemons were down when the lease began
+   */
+  public take(ring: RingItem, untouched: boolean, now: number): void {
+    const { self, settled, nodes, was } = this.current;
+    const next = ring.nodes.map(({ address }) => address);
+    // Where nodes only went, nobody moves away from one that stays.
+    const losesNobody = this.finished && [self, ...next].every((node) => nodes.includes(node)) && next.includes(self);
+    const hasNobody = untouched && !this.settledOnce;
+    this.reportedBefore = this.reported;
+    this.finishedAt = losesNobody || hasNobody ? now : undefined;
+    this.current = {
+      ...this.current,
+      version: ring.version,
+      serving: true,
+      settled: false,
+      nodes: next.sort(),
+      was: settled ? nodes : kept(was, nodes, self),
+    };
+  }
+
+  /** The sessions of users who moved with ring `version` have ended. */
+  public finish(version: number, now: number): void {
+    if (version === this.current.version) this.finishedAt ??= now;
+  }
+
+  /**
+   * Settles the ring when every other node follows exactly it. One that is ahead has let go of nothing for this ring:
+   * it may never have followed it.
+   *
+   * @param sentAt when the read was sent: not before this ring was in effect here, or a node that came since is missing
+   * @returns whether it was settled by this
+   */
+  public settle(ring: RingItem, peers: readonly NodeItem[], sentAt: number): boolean {
+    const { version, settled } = this.current;
+    if (settled || version === 0 || ring.version !== version) return false;
+    if (this.finishedAt === undefined || sentAt < this.finishedAt) return false;
+    if (peers.some((peer) => isActive(peer) && peer.ring !== version)) return false;
+    this.current = { ...this.current, settled: true, was: this.current.nodes };
+    this.settledOnce = true;
+    return true;
+  }
+}
+
+/**
+ * Of whom this node keeps users when a ring follows one that was not settled. Users who went with that one are served
+ * by another node by now, even if they come back: this node keeps those for whom it had the highest weight throughout,
+ * which is the highest in the union. Had it been missing from one of the rings it would keep nobody.
+ */
+const kept = (was: readonly string[], nodes: readonly string[], self: string): string[] =>
+  was.includes(self) && nodes.includes(self) ? [...new Set([...was, ...nodes])].sort() : [];

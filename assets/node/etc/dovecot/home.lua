@@ -1,0 +1,137 @@
+-- Which node serves a user (docs: README.md, "One node for each mailbox"). Dovecot asks after it has authenticated the user, and
+-- for each recipient of LMTP. The answer is "here", "there" (proxy), or a temporary failure; never "here, just this once".
+--
+-- Settings (lua_settings in 25-home.conf): ring, the file that the agent replaces at each change; secret, the file with the
+-- password of the hop; network, from where other nodes connect.
+--
+-- There is no auth_passdb_get_cache_key(): a cached answer would pin a user to a node that died.
+
+local settings = {}
+local secret
+
+-- Ports for other nodes. What comes in there was authenticated by the node that sent it, and is never sent on.
+local HOP_PORT = { imap = 10993, pop3 = 10995, sieve = 14190, lmtp = 10024 }
+local HOP_PORTS = {}
+for _, port in pairs(HOP_PORT) do HOP_PORTS[port] = true end
+
+-- Unsigned 64-bit FNV-1a of node, NUL, user, and MurmurHash3's finalizer. agent/src/ring/home.ts computes the same.
+local function score(user, node)
+  local hash = 0xcbf29ce484222325
+  for _, byte in ipairs({ (node .. "\0" .. user):byte(1, -1) }) do
+    hash = (hash ~ byte) * 0x100000001b3
+  end
+  hash = (hash ~ (hash >> 33)) * 0xff51afd7ed558ccd
+  hash = (hash ~ (hash >> 33)) * 0xc4ceb9fe1a85ec53
+  return hash ~ (hash >> 33)
+end
+
+-- The node with the highest score; nil when there is none.
+function home_of(user, nodes)
+  local home, highest
+  for _, node in ipairs(nodes) do
+    local this = score(user, node)
+    if home == nil or math.ult(highest, this) or (this == highest and node < home) then
+      home, highest = node, this
+    end
+  end
+  return home
+end
+
+-- The ring file; nil when it is missing or not whole.
+function read_ring(path)
+  local file = io.open(path, "r")
+  if not file then return nil end
+  local text = file:read("a") or ""
+  file:close()
+  local ring = { node = {}, was = {} }
+  for key, value in text:gmatch("([^\t\n]+)\t([^\n]*)\n") do
+    if key == "node" or key == "was" then
+      table.insert(ring[key], value)
+    else
+      ring[key] = value
+    end
+  end
+  if not (ring.version and ring.self and ring.state and ring.settled) then return nil end
+  return ring
+end
+
+-- What to do with a user: "here", the address of another node, or nil and why not.
+function decide(ring, user, by_hop)
+  if ring == nil then return nil, "this node does not know its ring yet" end
+  if ring.state ~= "serving" then return nil, "this node is fenced" end
+  local home = home_of(user, ring.node)
+  if home == nil then return nil, "the ring is empty" end
+  if home ~= ring.self then
+    if by_hop then return nil, "the home is " .. home .. " in ring " .. ring.version end
+    return home
+  end
+  if ring.settled ~= "yes" and home_of(user, ring.was) ~= ring.self then
+    return nil, "the mailbox is moving to this node, ring " .. ring.version .. " is not settled"
+  end
+  return "here"
+end
+
+-- The IPv4 address as a number, nil for anything else.
+local function number_of(address)
+  local number = 0
+  local bytes = { address:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$") }
+  for _, byte in ipairs(bytes) do number = number << 8 | tonumber(byte) end
+  return #bytes == 4 and number or nil
+end
+
+local function in_network(address, network)
+  local base, bits = network:match("^(.-)/(%d+)$")
+  local number, outside = number_of(address), 32 - tonumber(bits)
+  return number ~= nil and number >> outside == number_of(base) >> outside
+end
+
+function script_init(arguments)
+  settings = arguments
+  local file = io.open(settings.secret, "r")
+  if file then
+    secret = file:read("l")
+    file:close()
+  end
+  return 0
+end
+
+local function refuse(request, why)
+  return dovecot.auth.PASSDB_RESULT_INTERNAL_FAILURE, request.user .. " refused: " .. why
+end
+
+function auth_passdb_lookup(request)
+  local protocol = request.protocol
+  local by_hop = HOP_PORTS[tonumber(request.real_local_port)] == true
+  local by_master = (request.master_user or "") ~= ""
+
+  -- The password of the hop opens every mailbox: good on the hop's ports only, and nothing else is good there.
+  if by_hop and not in_network(request.real_remote_ip or "", settings.network) then
+    -- Not "unknown": LMTP would deliver here to a user whom only the passdb does not know.
+    return refuse(request, "the hop is for the node network")
+  end
+  if by_master ~= (by_hop and protocol ~= "lmtp") then
+    return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "login of a node outside the hop, or of a user on it"
+  end
+
+  -- Any node queues mail; only what opens a mailbox has a home.
+  if protocol == "smtp" or protocol == "submission" then return dovecot.auth.PASSDB_RESULT_OK, {} end
+
+  local where, why = decide(read_ring(settings.ring), request.user:lower(), by_hop)
+  if where == nil then return refuse(request, why) end
+  if where == "here" then return dovecot.auth.PASSDB_RESULT_OK, {} end
+
+  local port = HOP_PORT[protocol]
+  if port == nil then return refuse(request, "the home is " .. where .. ", and " .. protocol .. " has no hop") end
+  local fields = { proxy = "y", host = where, port = tostring(port), ssl = "any-cert" }
+  if protocol ~= "lmtp" then
+    if secret == nil then return refuse(request, "no password for the hop to " .. where) end
+    fields.master = "mail-node@nodes"
+    fields.pass = secret
+    fields.proxy_mech = "plain"
+    -- Bytes as they come: with 2.4.1's channels inside the connection one session of six stops answering.
+    fields.proxy_no_multiplex = "y"
+    -- Connection, TLS and login together. Without a unit it would be seconds as well, whatever the manual says.
+    fields.proxy_timeout = "5s"
+  end
+  return dovecot.auth.PASSDB_RESULT_OK, fields
+end

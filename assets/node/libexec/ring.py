@@ -1,0 +1,36 @@
+"""The ring file and the home of a user; the same rule as etc/dovecot/home.lua and agent/src/ring/home.ts."""
+
+RING = '/run/mail-platform/ring'
+MASK = (1 << 64) - 1
+
+
+def read_ring(path=RING):
+    """The file's keys; `node` and `was` are lists. Empty when there is no file."""
+    ring = {'node': [], 'was': []}
+    try:
+        with open(path, encoding='ascii') as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return {}
+    for line in lines:
+        key, _, value = line.partition('\t')
+        if key in ('node', 'was'):
+            ring[key].append(value)
+        else:
+            ring[key] = value
+    return ring
+
+
+def score(user, node):
+    value = 0xCBF29CE484222325
+    # ASCII only, as Lua's string.lower.
+    for byte in node.encode() + b'\0' + user.encode().lower():
+        value = (value ^ byte) * 0x100000001B3 & MASK
+    value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD & MASK
+    value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 & MASK
+    return value ^ value >> 33
+
+
+def home_of(user, nodes):
+    """The node with the highest score, the lower address of equals; None when there is no node."""
+    return min(nodes, key=lambda node: (-score(user, node), node), default=None)

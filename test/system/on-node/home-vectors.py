@@ -1,0 +1,40 @@
+"""Runs home.lua's own function over test vectors (standard input), in the Lua library that Dovecot has; prints differences.
+The Python twin is held to the same."""
+import ctypes
+import ctypes.util
+import json
+import sys
+
+sys.path.insert(0, '/opt/mail-platform/libexec')
+from ring import home_of  # noqa: E402
+
+lua = ctypes.CDLL(ctypes.util.find_library('lua5.4') or 'liblua5.4.so.0')
+lua.luaL_newstate.restype = ctypes.c_void_p
+lua.lua_tolstring.restype = ctypes.c_char_p
+state = ctypes.c_void_p(lua.luaL_newstate())
+lua.luaL_openlibs(state)
+
+
+def call(text):
+    failed = lua.luaL_loadstring(state, text.encode()) or lua.lua_pcallk(state, 0, 1, 0, ctypes.c_long(0), None)
+    result = lua.lua_tolstring(state, -1, None)
+    lua.lua_settop(state, 0)
+    if failed:
+        sys.exit(result)
+    return result.decode()
+
+
+def quoted(text):
+    """A Lua string with these bytes of UTF-8."""
+    return '"' + ''.join(f'\\{byte:03}' for byte in text.encode()) + '"'
+
+
+call(open('/etc/dovecot/home.lua', encoding='utf-8').read() + '\nreturn ""')
+vectors = json.load(sys.stdin)
+for vector in vectors:
+    user, nodes = vector['user'], vector['nodes']
+    listed = ', '.join(quoted(node) for node in nodes)
+    by_lua = call(f'return home_of(string.lower({quoted(user)}), {{ {listed} }})')
+    if not by_lua == home_of(user, nodes) == vector['home']:
+        print(f'{user} on {nodes}: expected {vector["home"]}, Lua {by_lua}, Python {home_of(user, nodes)}')
+print(f'{len(vectors)} vectors')
