@@ -50,12 +50,6 @@ export async function plugIn(node: PlannedNode, plan: Plan): Promise<void> {
   );
 }
 
-/** Takes the node off the network at once, as a cut cable would. */
-export async function unplug(node: PlannedNode): Promise<void> {
-  await run('ip', ['netns', 'delete', node.name]);
-  await run('ip', ['link', 'delete', node.name]).catch(() => undefined); // gone with the namespace when nothing holds it
-}
-
 async function batch(lines: string[], namespace?: string): Promise<void> {
   await run('ip', [...(namespace ? ['-n', namespace] : []), '-batch', '-'], { input: lines.join('\n') });
 }
