@@ -1,5 +1,5 @@
-import { CfnOutput, Fn, RemovalPolicy, Size, Stack, StackProps, Token } from 'aws-cdk-lib';
-import { InstanceType, IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { CfnOutput, Fn, RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
+import { IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
@@ -11,14 +11,14 @@ import { NodeCertificate } from './certificates';
 import { IMailDirectory, MailDirectory } from './directory';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
-import { LeaseTable, MailFleet, NodeSecret } from './node';
+import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmTopic, MailAlarms } from './observability';
 import { MailKey } from './security';
 import { MailShield } from './shield';
 import { IMailStore, MailStorage } from './storage';
 
 /** Properties of `MailStack`. */
-export interface MailStackProps extends StackProps {
+export interface MailStackProps extends StackProps, FleetOptions {
   /** Primary mail domain, such as `example.com`. */
   readonly domain: string;
 
@@ -99,42 +99,6 @@ export interface MailStackProps extends StackProps {
    * @default MailDirectory.file()
    */
   readonly directory?: MailDirectory;
-
-  /**
-   * Instance type of nodes.
-   * @default m7g.large
-   */
-  readonly instanceType?: InstanceType;
-
-  /**
-   * Fewest nodes.
-   * @default - one for each zone
-   */
-  readonly minNodes?: number;
-
-  /**
-   * Most nodes.
-   * @default - twice `minNodes`
-   */
-  readonly maxNodes?: number;
-
-  /**
-   * Client connections that a node is sized for.
-   * @default - from the instance type
-   */
-  readonly connectionsPerNode?: number;
-
-  /**
-   * Largest message.
-   * @default Size.mebibytes(50)
-   */
-  readonly messageSizeMax?: Size;
-
-  /**
-   * Size of a mailbox, unless the user has a size of their own.
-   * @default Size.gibibytes(5)
-   */
-  readonly mailboxQuota?: Size;
 
   /**
    * Bucket for archived mail.
@@ -274,6 +238,10 @@ export class MailStack extends Stack {
       connectionsPerNode: props.connectionsPerNode,
       messageSizeMax: props.messageSizeMax,
       mailboxQuota: props.mailboxQuota,
+      drainTimeout: props.drainTimeout,
+      bootTimeout: props.bootTimeout,
+      pauseTime: props.pauseTime,
+      sessionManager: props.sessionManager,
       encryptionKey: this.encryptionKey,
       notificationsTopic: this.alarmTopic,
     });
