@@ -46,6 +46,7 @@ function stackProps(config: MailConfig): MailStackProps {
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    sessionManager: config.sessionManager,
     archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,

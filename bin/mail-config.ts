@@ -132,6 +132,12 @@ export interface MailConfig {
   readonly messageSizeMiB?: number;
 
   /**
+   * Whether operators can open a shell on nodes by Session Manager. There is no SSH in any case.
+   * @default true
+   */
+  readonly sessionManager?: boolean;
+
+  /**
    * Shield Advanced on the balancer's addresses. The account must have subscribed: 3000 USD a month for a year.
    * @default false
    */
@@ -184,6 +190,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   messageSizeMiB: integer(1, 1024),
+  sessionManager: isBoolean,
   shieldAdvanced: isBoolean,
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
   alarmEmail: matches(EMAIL, 'an address such as ops@example.net'),

@@ -38,6 +38,7 @@ test('every field reaches the template', () => {
     nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c-AbCdEf' },
     mailboxQuotaMiB: 2048,
     messageSizeMiB: 25,
+    sessionManager: false,
     shieldAdvanced: true,
     archiveLock: { mode: 'compliance', days: 400 },
     alarmEmail: 'ops@example.net',
@@ -67,6 +68,7 @@ test('every field reaches the template', () => {
     'MAIL_QUOTA=2G',
     'MAIL_MESSAGE_SIZE_MAX=26214400',
     'MAIL_CERTIFICATE=secret',
+    'MAIL_SESSION_MANAGER=no',
     '192.0.2.0/24',
     'pl-01234567',
   ]) {
