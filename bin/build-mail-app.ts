@@ -46,6 +46,8 @@ function stackProps(config: MailConfig): MailStackProps {
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    pauseTime: config.pauseMinutes === undefined ? undefined : Duration.minutes(config.pauseMinutes),
+    rollbackAlarms: config.rollbackOnAlarm === false ? [] : undefined,
     sessionManager: config.sessionManager,
     archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
     alarmEmail: config.alarmEmail,

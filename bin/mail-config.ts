@@ -132,6 +132,19 @@ export interface MailConfig {
   readonly messageSizeMiB?: number;
 
   /**
+   * Minutes that a deployment waits after each new node before it replaces the next, 10 to 1440.
+   * @default 15
+   */
+  readonly pauseMinutes?: number;
+
+  /**
+   * Whether alarms that mean that new nodes are bad roll a deployment back. While one of them is in ALARM, no deployment
+   * that replaces nodes succeeds; `false` gets a repair through.
+   * @default true
+   */
+  readonly rollbackOnAlarm?: boolean;
+
+  /**
    * Whether operators can open a shell on nodes by Session Manager. There is no SSH in any case.
    * @default true
    */
@@ -190,6 +203,8 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   messageSizeMiB: integer(1, 1024),
+  pauseMinutes: integer(10, 1440),
+  rollbackOnAlarm: isBoolean,
   sessionManager: isBoolean,
   shieldAdvanced: isBoolean,
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),

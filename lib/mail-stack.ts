@@ -256,6 +256,7 @@ export class MailStack extends Stack {
       certificate: this.edge.certificate,
       topic: this.alarmTopic,
     });
+    this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     if (props.shieldAdvanced) {
       new MailShield(this, 'Shield', {
         allocationIds: this.edge.allocationIds,

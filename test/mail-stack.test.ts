@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
+import { CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
@@ -77,6 +79,16 @@ describe.each(flagSets)('the smallest call with $flags', ({ context }) => {
     }
   });
 
+  test('rolls a deployment back when an alarm says that new nodes are bad', () => {
+    expect(rollbackAlarms(template)).toEqual([
+      'AlarmsNodesNotReady',
+      'AlarmsMembersLow',
+      'AlarmsLeaseLost',
+      'AlarmsQueueLong',
+      'AlarmsTargetTlsErrors',
+    ]);
+  });
+
   test('encrypts with one customer key', () => {
     template.resourceCountIs('AWS::KMS::Key', 1);
     template.allResourcesProperties('AWS::KMS::Key', { EnableKeyRotation: true });
@@ -143,6 +155,33 @@ const PINNED = {
   'AWS::SNS::Topic': ['AlertsTopicCF7C81C9'],
   'AWS::SecretsManager::Secret': ['NodeCertificateAccountBindingSecretFDD6781E', 'NodeSecretBA6EB5B3'],
 };
+
+/** Alarms that end an instance refresh, by logical id without its hash, or by name. */
+function rollbackAlarms(template: Template): string[] | undefined {
+  const [group] = Object.values(template.findResources('AWS::AutoScaling::AutoScalingGroup'));
+  const alarms: ({ Ref: string } | string)[] | undefined =
+    group.UpdatePolicy.AutoScalingInstanceRefresh.Preferences.AlarmSpecification?.Alarms;
+  return alarms?.map((alarm) => (typeof alarm === 'string' ? alarm : alarm.Ref.replace(/[0-9A-F]{8}$/, '')));
+}
+
+test("rolls back on the owner's alarms instead, or on none", () => {
+  const owner = new Stack(new App(), 'Owner');
+  const alarm = Alarm.fromAlarmArn(owner, 'Orders', 'arn:aws:cloudwatch:eu-central-1:111122223333:alarm:orders');
+  expect(rollbackAlarms(Template.fromStack(mailStack({ rollbackAlarms: [alarm] })))).toEqual(['orders']);
+  expect(rollbackAlarms(Template.fromStack(mailStack({ rollbackAlarms: [] })))).toBeUndefined();
+});
+
+// CloudFormation refuses a template whose resources wait for each other. Template.fromStack sees no update policies.
+test('no resource waits for itself', () => {
+  expect(circle(mailStack())).toEqual([]);
+  const stack = mailStack();
+  // What the alarm on CPU would do if it rolled deployments back: it has the group's name.
+  const group = stack.fleet.autoScalingGroup.node.defaultChild as CfnAutoScalingGroup;
+  group.addOverride('UpdatePolicy.AutoScalingInstanceRefresh.Preferences.AlarmSpecification.Alarms', [
+    stack.alarms.alarms.CpuHigh.alarmName,
+  ]);
+  expect(circle(stack)).toContain(stack.getLogicalId(group));
+});
 
 test.each(environments)('has no open findings in $where', ({ env }) => {
   expect(openFindings(mailStack({ env }))).toEqual([]);
@@ -307,4 +346,40 @@ function messageOf(call: () => unknown): string {
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+/** Logical ids of resources that wait for each other, and of those that wait for these. */
+function circle(stack: Stack): string[] {
+  const resources: { [id: string]: unknown } = Template.fromStack(stack).toJSON().Resources;
+  const waiting = new Map(
+    Object.entries(resources).map(([id, resource]) => [id, referenced(resource).filter((other) => other in resources)]),
+  );
+  let before: number;
+  do {
+    before = waiting.size;
+    for (const [id, others] of waiting) {
+      if (!others.some((other) => waiting.has(other))) {
+        waiting.delete(id);
+      }
+    }
+  } while (waiting.size < before);
+  return [...waiting.keys()];
+}
+
+function referenced(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) {
+    return [];
+  }
+  return Object.entries(value).flatMap(([key, content]) => {
+    switch (key) {
+      case 'Ref':
+        return [content as string];
+      case 'Fn::GetAtt':
+        return [(content as string[])[0]];
+      case 'DependsOn':
+        return [content as string | string[]].flat();
+      default:
+        return referenced(content);
+    }
+  });
 }

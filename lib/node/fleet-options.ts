@@ -1,4 +1,5 @@
 import { Duration, Size } from 'aws-cdk-lib';
+import { IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
 
 /** What an owner chooses about nodes. */
@@ -52,11 +53,19 @@ export interface FleetOptions {
   readonly bootTimeout?: Duration;
 
   /**
-   * Time that a deployment waits after each new node before it replaces the next, and in which an unhealthy one stops
-   * the deployment. Not shorter than `bootTimeout`.
+   * Time that a deployment waits after each new node before it replaces the next, in which an unhealthy one stops the
+   * deployment, and for which it watches the group after the last. Not shorter than `bootTimeout`.
    * @default Duration.minutes(15)
    */
   readonly pauseTime?: Duration;
+
+  /**
+   * Alarms that roll a deployment back when they go off while nodes are replaced: 10 at most, of the same stack or
+   * imported, none on the Auto Scaling group itself. While one is in ALARM no deployment that replaces nodes succeeds;
+   * an empty list gets a repair through.
+   * @default - in a `MailStack` those of `MailAlarms.rollbackAlarms`, otherwise none
+   */
+  readonly rollbackAlarms?: IAlarm[];
 
   /**
    * Whether operators can open a shell on nodes by Session Manager. There is no SSH in any case.

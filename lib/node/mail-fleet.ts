@@ -1,6 +1,6 @@
 import { Annotations, Duration, Size, Stack, Token } from 'aws-cdk-lib';
 import { AutoScalingGroup, CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
-import { Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import { IAlarm, Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import {
   Connections,
   IConnectable,
@@ -29,6 +29,7 @@ import { NodeRole } from './node-role';
 import { NodeSecret } from './node-secret';
 import { nodeSettings } from './node-settings';
 import { NodeTemplate } from './node-template';
+import { rollBackOnAlarms } from './rollback-alarms';
 import { connectionsPerNode } from './sizing';
 
 /** Properties of `MailFleet`. */
@@ -133,6 +134,11 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   public readonly minNodes: number;
   public readonly maxNodes: number;
 
+  /** Time that a new node has from its start until it must be healthy. */
+  public readonly bootTimeout: Duration;
+
+  private readonly rollbackAlarms: IAlarm[] = [];
+
   constructor(scope: Construct, id: string, props: MailFleetProps) {
     super(scope, id);
     const zones = new Set(props.vpc.selectSubnets(props.vpcSubnets).availabilityZones).size;
@@ -143,6 +149,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType);
     checkPositiveInteger('connectionsPerNode', this.connectionsPerNode);
     const times = settleTimes(props);
+    this.bootTimeout = times.bootTimeout;
     this.clusterName = props.clusterName ?? Stack.of(this).stackName;
     if (zones < 3) {
       Annotations.of(this).addWarningV2(
@@ -194,7 +201,18 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
       notificationsTopic: props.notificationsTopic,
     });
     this.autoScalingGroup.node.addDependency(...nodeRole.bootPolicies);
+    this.rollBackOn(...(props.rollbackAlarms ?? []));
     nodeRole.allowLifecycle(this.autoScalingGroup.node.defaultChild as CfnAutoScalingGroup);
+  }
+
+  /**
+   * Rolls a deployment back when one of these alarms, too, goes off while nodes are replaced.
+   *
+   * @throws as for `rollbackAlarms`
+   */
+  public rollBackOn(...alarms: IAlarm[]): void {
+    this.rollbackAlarms.push(...alarms);
+    rollBackOnAlarms(this.autoScalingGroup, this.rollbackAlarms);
   }
 
   /** Client connections of all nodes together. */

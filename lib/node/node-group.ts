@@ -52,14 +52,20 @@ export function createNodeGroup(scope: Construct, id: string, props: NodeGroupPr
       gracePeriod: props.bootTimeout,
     }),
     defaultInstanceWarmup: props.bootTimeout,
+    // The instance maintenance policy: what replaces an unhealthy node is there before that one goes, and all nodes of a
+    // zone that was lost are replaced at once.
+    minHealthyPercentage: 100,
+    maxHealthyPercentage: 200,
     groupMetrics: [GroupMetrics.all()],
     notifications: props.notificationsTopic ? [{ topic: props.notificationsTopic }] : undefined,
-    // A new node is there before an old one goes, and has been healthy for the pause before the next batch.
+    // A new node is there before an old one goes, and has been healthy for the pause before the next batch. The update
+    // ends when the group has been watched for as long once more, without any old node.
     updatePolicy: UpdatePolicy.instanceRefresh({
       strategy: InstanceRefreshStrategy.ROLLING,
       minHealthyPercentage: 100,
       maxHealthyPercentage: 110,
       instanceWarmup: props.pauseTime,
+      bakeTime: props.pauseTime,
       skipMatching: true,
     }),
   });

@@ -38,12 +38,19 @@ test('every field reaches the template', () => {
     nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c-AbCdEf' },
     mailboxQuotaMiB: 2048,
     messageSizeMiB: 25,
+    pauseMinutes: 20,
+    rollbackOnAlarm: false,
     sessionManager: false,
     shieldAdvanced: true,
     archiveLock: { mode: 'compliance', days: 400 },
     alarmEmail: 'ops@example.net',
   });
-  made.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '5', MaxSize: '7' });
+  made.hasResource('AWS::AutoScaling::AutoScalingGroup', {
+    Properties: { MinSize: '5', MaxSize: '7' },
+    UpdatePolicy: {
+      AutoScalingInstanceRefresh: { Preferences: { InstanceWarmup: 1200, AlarmSpecification: Match.absent() } },
+    },
+  });
   made.hasResourceProperties('AWS::EC2::LaunchTemplate', {
     LaunchTemplateData: Match.objectLike({ InstanceType: 't4g.large' }),
   });

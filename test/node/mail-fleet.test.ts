@@ -107,6 +107,8 @@ describe.each(flagSets)('with $flags', ({ context }) => {
         MaxSize: '6',
         HealthCheckType: 'ELB',
         HealthCheckGracePeriod: 600,
+        DefaultInstanceWarmup: 600,
+        InstanceMaintenancePolicy: { MinHealthyPercentage: 100, MaxHealthyPercentage: 200 },
         AvailabilityZoneImpairmentPolicy: {
           ZonalShiftEnabled: true,
           ImpairedZoneHealthCheckBehavior: 'IgnoreUnhealthy',
@@ -119,7 +121,9 @@ describe.each(flagSets)('with $flags', ({ context }) => {
             MinHealthyPercentage: 100,
             MaxHealthyPercentage: 110,
             InstanceWarmup: 900,
+            BakeTime: 900,
             SkipMatching: true,
+            AlarmSpecification: Match.absent(),
           },
         },
       },
@@ -254,6 +258,11 @@ test('takes other machines, images and sizes', () => {
   expect(userData(template)).toMatch(/^MAIL_SESSION_MANAGER=no$/m);
   expect(userData(template)).toMatch(/^MAIL_QUOTA=1500M$/m);
   expect(userData(template)).toMatch(/^MAIL_DRAIN_SECONDS=1200$/m);
+  template.hasResource('AWS::AutoScaling::AutoScalingGroup', {
+    Properties: { HealthCheckGracePeriod: 1200, DefaultInstanceWarmup: 1200 },
+    UpdatePolicy: { AutoScalingInstanceRefresh: { Preferences: { InstanceWarmup: 1800, BakeTime: 1800 } } },
+  });
+  expect(made.bootTimeout.toMinutes()).toBe(20);
   expect(JSON.stringify(template.toJSON())).not.toContain('ssmmessages');
   expect(JSON.stringify(template.toJSON())).toContain('DecryptBundle');
 });
@@ -279,6 +288,12 @@ test('takes an imported network and key, and says what the key must allow', () =
   fleet(stack, { vpc, encryptionKey: Key.fromKeyArn(stack, 'K', 'arn:aws:kms:eu-central-1:111122223333:key/k') });
   expect(userData(Template.fromStack(stack))).toMatch(/^MAIL_NODE_NETWORK=10\.1\.0\.0\/16$/m);
   Annotations.fromStack(stack).hasWarning('/Test/Fleet', Match.stringLikeRegexp('AutoScalingUsesKey'));
+});
+
+test('has one node for each of four zones', () => {
+  const stack = testStack();
+  fleet(stack, { vpc: new Vpc(stack, 'Vpc', { availabilityZones: ['a', 'b', 'c', 'd'] }) });
+  Template.fromStack(stack).hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '4', MaxSize: '8' });
 });
 
 test('warns when nodes are in fewer than three zones', () => {
