@@ -1,4 +1,16 @@
-import { Check, ConfigError, fail, integer, isBoolean, listOf, matches, oneOf, record } from './config-checks';
+import {
+  Check,
+  ConfigError,
+  fail,
+  integer,
+  isBoolean,
+  isString,
+  listOf,
+  matches,
+  oneOf,
+  optional,
+  record,
+} from './config-checks';
 
 export { ConfigError } from './config-checks';
 
@@ -132,6 +144,25 @@ export interface MailConfig {
   readonly messageSizeMiB?: number;
 
   /**
+   * When expired mail goes and indexes are tended, each night. `start` is `00:00` to `23:59`; `timeZone` is an IANA name
+   * such as `Europe/Berlin`, without it UTC.
+   * @default { start: '02:00' }
+   */
+  readonly maintenanceWindow?: { readonly start: string; readonly timeZone?: string };
+
+  /**
+   * Days that mail stays in Trash.
+   * @default - until the user deletes it
+   */
+  readonly trashDays?: number;
+
+  /**
+   * Days that mail stays in Junk.
+   * @default - until the user deletes it
+   */
+  readonly junkDays?: number;
+
+  /**
    * Minutes that a deployment waits after each new node before it replaces the next, 10 to 1440.
    * @default 15
    */
@@ -203,6 +234,9 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   messageSizeMiB: integer(1, 1024),
+  maintenanceWindow: record({ start: isString, timeZone: optional(isString) }),
+  trashDays: integer(1, 36_500),
+  junkDays: integer(1, 36_500),
   pauseMinutes: integer(10, 1440),
   rollbackOnAlarm: isBoolean,
   sessionManager: isBoolean,

@@ -1,6 +1,7 @@
 import { Duration, Size } from 'aws-cdk-lib';
 import { IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
+import { MaintenanceWindow } from './maintenance-window';
 
 /** What an owner chooses about nodes. */
 export interface FleetOptions {
@@ -39,6 +40,24 @@ export interface FleetOptions {
    * @default Size.gibibytes(5)
    */
   readonly mailboxQuota?: Size;
+
+  /**
+   * When expired mail goes and indexes are tended, at each user's home.
+   * @default MaintenanceWindow.daily('02:00')
+   */
+  readonly maintenanceWindow?: MaintenanceWindow;
+
+  /**
+   * Time that mail stays in Trash. Whole days, one or more.
+   * @default - until the user deletes it
+   */
+  readonly trashRetention?: Duration;
+
+  /**
+   * Time that mail stays in Junk. Whole days, one or more.
+   * @default - until the user deletes it
+   */
+  readonly junkRetention?: Duration;
 
   /**
    * Time that a node has to hand over its connections and queue before it is terminated: 30 seconds to 115 minutes.

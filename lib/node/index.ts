@@ -3,6 +3,7 @@ export * from './fleet-options';
 export * from './lease-table';
 export * from './mail-bundle';
 export * from './mail-fleet';
+export * from './maintenance-window';
 export * from './node-configuration';
 export { DRAIN_HOOK } from './node-group';
 export * from './node-role';

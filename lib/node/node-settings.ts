@@ -3,6 +3,7 @@ import { IVpc } from 'aws-cdk-lib/aws-ec2';
 import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
 import { FleetOptions } from './fleet-options';
+import { MaintenanceWindow } from './maintenance-window';
 import { DRAIN_HOOK } from './node-group';
 
 /** What `nodeSettings` needs to know besides the owner's options. */
@@ -19,7 +20,7 @@ export interface NodeSettings extends FleetOptions {
 /**
  * The fleet's own part of a node's environment file; `assets/node/libexec/lib.sh` checks it on the node.
  *
- * @throws when there is no domain or no service
+ * @throws when there is no domain or no service, or when mail is to expire after less than a day
  */
 export function nodeSettings(scope: Construct, settings: NodeSettings): { [key: string]: string } {
   const { region } = Stack.of(scope);
@@ -39,7 +40,23 @@ export function nodeSettings(scope: Construct, settings: NodeSettings): { [key: 
     MAIL_SESSION_MANAGER: (settings.sessionManager ?? true) ? 'yes' : 'no',
     MAIL_DRAIN_HOOK: DRAIN_HOOK,
     MAIL_DRAIN_SECONDS: `${settings.drainTimeout.toSeconds()}`,
+    MAIL_MAINTENANCE: (settings.maintenanceWindow ?? MaintenanceWindow.daily('02:00')).calendar,
+    ...retention('MAIL_TRASH_DAYS', 'trashRetention', settings.trashRetention),
+    ...retention('MAIL_JUNK_DAYS', 'junkRetention', settings.junkRetention),
   };
+}
+
+function retention(key: string, name: string, value?: Duration): { [key: string]: string } {
+  if (value === undefined) {
+    return {};
+  }
+  const days = value.toDays({ integral: false });
+  if (!Number.isInteger(days) || days < 1) {
+    throw new Error(
+      `${name} must be whole days, 1 or more, got ${days} days; give Duration.days(n), or leave it out to keep mail`,
+    );
+  }
+  return { [key]: `${days}` };
 }
 
 function nonEmpty<T>(name: string, values: T[]): T[] {

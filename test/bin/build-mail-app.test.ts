@@ -38,6 +38,9 @@ test('every field reaches the template', () => {
     nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c-AbCdEf' },
     mailboxQuotaMiB: 2048,
     messageSizeMiB: 25,
+    maintenanceWindow: { start: '03:30', timeZone: 'Europe/Berlin' },
+    trashDays: 30,
+    junkDays: 14,
     pauseMinutes: 20,
     rollbackOnAlarm: false,
     sessionManager: false,
@@ -76,6 +79,9 @@ test('every field reaches the template', () => {
     'MAIL_MESSAGE_SIZE_MAX=26214400',
     'MAIL_CERTIFICATE=secret',
     'MAIL_SESSION_MANAGER=no',
+    'MAIL_MAINTENANCE=\\\\\\"*-*-* 03:30 Europe/Berlin\\\\\\"',
+    'MAIL_TRASH_DAYS=30',
+    'MAIL_JUNK_DAYS=14',
     '192.0.2.0/24',
     'pl-01234567',
   ]) {
@@ -141,6 +147,16 @@ test.each<[string, Partial<MailConfig>, string]>([
   ['ranges overlap', { allow: { imaps: { cidrs: ['10.0.0.0/8', '10.1.0.0/16'] } } }, 'allow.imaps.cidrs'],
   ['a range is none', { allow: { imaps: { cidrs: ['300.0.0.0/8'] } } }, 'allow.imaps.cidrs'],
   ['a size is not known', { instanceType: 'p4d.24xlarge' }, 'set connectionsPerNode'],
+  [
+    'there is no such time',
+    { maintenanceWindow: { start: '25:00' } },
+    'maintenanceWindow.start must be a time from 00:00',
+  ],
+  [
+    'there is no such time zone',
+    { maintenanceWindow: { start: '02:00', timeZone: 'Berlin' } },
+    'maintenanceWindow.timeZone must be UTC',
+  ],
   ['nobody answers for the certificate', { nodeCertificate: 'dns-01' }, 'certificateEmail must be given'],
 ])('fails when %s', (_name, config, message) => {
   expect(() => buildMailApp({ domain: 'example.com', ...config })).toThrow(message);
