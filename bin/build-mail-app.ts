@@ -40,6 +40,7 @@ function stackProps(config: MailConfig): MailStackProps {
     allow: config.allow && accessSources(config.allow),
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
+    demand: config.users === undefined ? undefined : { users: config.users },
     instanceType: config.instanceType ? new InstanceType(config.instanceType) : undefined,
     minNodes: config.minNodes,
     maxNodes: config.maxNodes,

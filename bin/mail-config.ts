@@ -83,6 +83,13 @@ export interface MailConfig {
   readonly zones?: number;
 
   /**
+   * People with a mailbox, 100 000 at most. Chooses the fields from `minNodes` to `connectionsPerNode`, each unless it is
+   * set, and thresholds of alarms; docs/sizing.md has a table.
+   * @default - the smallest cluster of m7g.large
+   */
+  readonly users?: number;
+
+  /**
    * Fewest nodes.
    * @default - one for each zone
    */
@@ -224,6 +231,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   services: listOf(oneOf(SERVICES)),
   allow: checkAllow,
   zones: integer(3, 6),
+  users: integer(1, 100_000),
   minNodes: integer(1, 1000),
   maxNodes: integer(1, 1000),
   instanceType: matches(/^[a-z0-9-]+\.[a-z0-9]+$/, 'an instance type such as m7g.large'),

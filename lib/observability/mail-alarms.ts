@@ -8,10 +8,11 @@ import { Construct } from 'constructs';
 import { MailEdge } from '../edge';
 import { MailFleet } from '../node';
 import { IMailStore } from '../storage';
+import { AlarmThresholds } from './alarm-thresholds';
 import { AlarmTopic } from './alarm-topic';
 
 /** Properties of `MailAlarms`. */
-export interface MailAlarmsProps {
+export interface MailAlarmsProps extends AlarmThresholds {
   /**
    * Nodes to watch.
    * @default - no alarms on nodes
@@ -47,36 +48,6 @@ export interface MailAlarmsProps {
    * @default - a new key
    */
   readonly encryptionKey?: IKey;
-
-  /**
-   * Messages in one node's queue that are too many.
-   * @default 1000
-   */
-  readonly queueLengthMax?: number;
-
-  /**
-   * Age of a queued message that is too old. Other servers' greylisting and short outages delay mail by some minutes.
-   * @default Duration.minutes(30)
-   */
-  readonly queueAgeMax?: Duration;
-
-  /**
-   * Days that a certificate must still be valid.
-   * @default 30
-   */
-  readonly certificateDaysMin?: number;
-
-  /**
-   * TLS handshakes with clients that may fail in five minutes. Scanners fail some all the time.
-   * @default 100
-   */
-  readonly clientTlsErrorsMax?: number;
-
-  /**
-   * Size of the store that you want to be told of, such as the size that the budget covers.
-   * @default - no alarm; the store itself has no limit
-   */
-  readonly storeSizeMax?: Size;
 }
 
 interface Rule {

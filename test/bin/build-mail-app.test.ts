@@ -89,6 +89,14 @@ test('every field reaches the template', () => {
   }
 });
 
+test('users choose the size', () => {
+  const made = template({ users: 10_000 });
+  made.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '9', MaxSize: '18' });
+  made.hasResourceProperties('AWS::EC2::LaunchTemplate', {
+    LaunchTemplateData: Match.objectLike({ InstanceType: 'm7g.xlarge' }),
+  });
+});
+
 test.each([
   ['acm-acme', {}],
   ['dns-01', { certificateEmail: 'ops@example.net' }],
