@@ -11,6 +11,7 @@ import {
   optional,
   record,
 } from './config-checks';
+import { checkAllow, checkNodeCertificate, SERVICES } from './config-field-checks';
 
 export { ConfigError } from './config-checks';
 
@@ -213,7 +214,6 @@ export interface MailConfig {
   readonly terminationProtection?: boolean;
 }
 
-const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
 const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/;
 const EMAIL = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
@@ -322,41 +322,5 @@ function checkTogether(config: MailConfig): void {
       `idleTimeoutMinutes can't be set on a TLS listener, which drops after 350 seconds; ` +
         `remove it or set implicitTls: 'node'`,
     );
-  }
-}
-
-function checkAllow(field: string, value: unknown): void {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    fail(field, 'an object of services', value);
-  }
-  for (const [service, source] of Object.entries(value as { [service: string]: unknown })) {
-    oneOf(SERVICES)(`${field}, service name,`, service);
-    const where = `${field}.${service}`;
-    if (source === undefined || source === 'anywhere') {
-      continue;
-    }
-    const [kind, ...more] = Object.keys(Object(source));
-    if (more.length > 0 || (kind !== 'cidrs' && kind !== 'prefixList')) {
-      fail(where, `'anywhere', { cidrs: [...] } or { prefixList: 'pl-...' }`, source);
-    }
-    if (kind === 'cidrs') {
-      listOf(matches(/^[0-9a-f.:]+\/[0-9]+$/i, 'an address range such as 192.0.2.0/24'))(
-        `${where}.cidrs`,
-        (source as { cidrs: unknown }).cidrs,
-      );
-    } else {
-      matches(/^pl-[0-9a-f]{8,17}$/, 'an id such as pl-0123456789abcdef0')(
-        `${where}.prefixList`,
-        (source as { prefixList: unknown }).prefixList,
-      );
-    }
-  }
-}
-
-function checkNodeCertificate(field: string, value: unknown): void {
-  if (typeof value === 'object' && value !== null) {
-    record({ secretArn: matches(/^arn:[a-z-]+:secretsmanager:/, 'the ARN of a secret') })(field, value);
-  } else {
-    oneOf(['acm-acme', 'dns-01', 'local-ca'])(field, value);
   }
 }

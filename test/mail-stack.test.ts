@@ -4,9 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
-import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
-import { InstanceType, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { Bucket, CfnBucket } from 'aws-cdk-lib/aws-s3';
@@ -79,16 +77,6 @@ describe.each(flagSets)('the smallest call with $flags', ({ context }) => {
     }
   });
 
-  test('rolls a deployment back when an alarm says that new nodes are bad', () => {
-    expect(rollbackAlarms(template)).toEqual([
-      'AlarmsNodesNotReady',
-      'AlarmsMembersLow',
-      'AlarmsLeaseLost',
-      'AlarmsQueueLong',
-      'AlarmsTargetTlsErrors',
-    ]);
-  });
-
   test('encrypts with one customer key', () => {
     template.resourceCountIs('AWS::KMS::Key', 1);
     template.allResourcesProperties('AWS::KMS::Key', { EnableKeyRotation: true });
@@ -156,33 +144,6 @@ const PINNED = {
   'AWS::SecretsManager::Secret': ['NodeCertificateAccountBindingSecretFDD6781E', 'NodeSecretBA6EB5B3'],
 };
 
-/** Alarms that end an instance refresh, by logical id without its hash, or by name. */
-function rollbackAlarms(template: Template): string[] | undefined {
-  const [group] = Object.values(template.findResources('AWS::AutoScaling::AutoScalingGroup'));
-  const alarms: ({ Ref: string } | string)[] | undefined =
-    group.UpdatePolicy.AutoScalingInstanceRefresh.Preferences.AlarmSpecification?.Alarms;
-  return alarms?.map((alarm) => (typeof alarm === 'string' ? alarm : alarm.Ref.replace(/[0-9A-F]{8}$/, '')));
-}
-
-test("rolls back on the owner's alarms instead, or on none", () => {
-  const owner = new Stack(new App(), 'Owner');
-  const alarm = Alarm.fromAlarmArn(owner, 'Orders', 'arn:aws:cloudwatch:eu-central-1:111122223333:alarm:orders');
-  expect(rollbackAlarms(Template.fromStack(mailStack({ rollbackAlarms: [alarm] })))).toEqual(['orders']);
-  expect(rollbackAlarms(Template.fromStack(mailStack({ rollbackAlarms: [] })))).toBeUndefined();
-});
-
-// CloudFormation refuses a template whose resources wait for each other. Template.fromStack sees no update policies.
-test('no resource waits for itself', () => {
-  expect(circle(mailStack())).toEqual([]);
-  const stack = mailStack();
-  // What the alarm on CPU would do if it rolled deployments back: it has the group's name.
-  const group = stack.fleet.autoScalingGroup.node.defaultChild as CfnAutoScalingGroup;
-  group.addOverride('UpdatePolicy.AutoScalingInstanceRefresh.Preferences.AlarmSpecification.Alarms', [
-    stack.alarms.alarms.CpuHigh.alarmName,
-  ]);
-  expect(circle(stack)).toContain(stack.getLogicalId(group));
-});
-
 test.each(environments)('has no open findings in $where', ({ env }) => {
   expect(openFindings(mailStack({ env }))).toEqual([]);
 });
@@ -196,55 +157,6 @@ test.each<[string, Partial<MailStackProps>]>([
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
   expect(openFindings(mailStack(props))).toEqual([]);
-});
-
-describe('sized for its users', () => {
-  const sized = (props: Partial<MailStackProps>) => {
-    const stack = mailStack(props);
-    const template = Template.fromStack(stack);
-    const [{ Properties: group }] = Object.values(template.findResources('AWS::AutoScaling::AutoScalingGroup'));
-    const [{ Properties: launch }] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
-    const [, connections] = /MAIL_CONNECTIONS_MAX=(\d+)/.exec(JSON.stringify(launch))!;
-    return {
-      stack,
-      template,
-      nodes: `${group.MinSize}-${group.MaxSize} ${launch.LaunchTemplateData.InstanceType} of ${connections}`,
-    };
-  };
-
-  test('takes nodes and alarms from it', () => {
-    const { stack, template, nodes } = sized({ demand: { users: 10_000 } });
-    expect(nodes).toBe('9-18 m7g.xlarge of 4000');
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'QueueLength', Threshold: 2000 });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      MetricName: 'StorageBytes',
-      Threshold: 25_000 * 2 ** 30,
-    });
-    expect(stack.sizing!.monthlyCost!.total).toBeGreaterThan(0);
-    expect(openFindings(stack)).toEqual([]);
-  });
-
-  test.each<[string, Partial<MailStackProps>, string]>([
-    ['the type', { instanceType: new InstanceType('m7g.2xlarge') }, '6-12 m7g.2xlarge of 8000'],
-    ['the connections', { connectionsPerNode: 5000 }, '6-12 m7g.large of 5000'],
-    ['the fewest nodes', { minNodes: 20 }, '20-40 m7g.xlarge of 4000'],
-    ['the most nodes', { maxNodes: 10 }, '9-10 m7g.xlarge of 4000'],
-    ['the zones', { zones: 4 }, '8-16 m7g.xlarge of 4000'],
-  ])('the owner chooses %s', (_name, props, expected) => {
-    expect(sized({ demand: { users: 10_000 }, ...props }).nodes).toBe(expected);
-  });
-
-  test('the owner chooses thresholds', () => {
-    const { template } = sized({ demand: { users: 10_000 }, alarmThresholds: { queueLengthMax: 77 } });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'QueueLength', Threshold: 77 });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'StorageBytes' });
-  });
-
-  test('fails when the users are too many for one', () => {
-    expect(() => mailStack({ demand: { users: 250_000 } })).toThrow(
-      'demand.users must be <= 100000 for one MailStack, got 250000; make 3 stacks, each with domains of its own',
-    );
-  });
 });
 
 test("uses the owner's network, zone, key, topic and bucket", () => {
@@ -395,40 +307,4 @@ function messageOf(call: () => unknown): string {
   } catch (error) {
     return (error as Error).message;
   }
-}
-
-/** Logical ids of resources that wait for each other, and of those that wait for these. */
-function circle(stack: Stack): string[] {
-  const resources: { [id: string]: unknown } = Template.fromStack(stack).toJSON().Resources;
-  const waiting = new Map(
-    Object.entries(resources).map(([id, resource]) => [id, referenced(resource).filter((other) => other in resources)]),
-  );
-  let before: number;
-  do {
-    before = waiting.size;
-    for (const [id, others] of waiting) {
-      if (!others.some((other) => waiting.has(other))) {
-        waiting.delete(id);
-      }
-    }
-  } while (waiting.size < before);
-  return [...waiting.keys()];
-}
-
-function referenced(value: unknown): string[] {
-  if (typeof value !== 'object' || value === null) {
-    return [];
-  }
-  return Object.entries(value).flatMap(([key, content]) => {
-    switch (key) {
-      case 'Ref':
-        return [content as string];
-      case 'Fn::GetAtt':
-        return [(content as string[])[0]];
-      case 'DependsOn':
-        return [content as string | string[]].flat();
-      default:
-        return referenced(content);
-    }
-  });
 }
