@@ -9,14 +9,20 @@ module.exports = {
       ...common,
       displayName: 'unit',
       testMatch: ['<rootDir>/test/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/system/', '<rootDir>/test/examples/'],
+      testPathIgnorePatterns: [
+        '/node_modules/',
+        '<rootDir>/test/system/',
+        '<rootDir>/test/examples/',
+        '<rootDir>/test/failures/',
+      ],
       setupFiles: ['<rootDir>/test/support/no-template-rules.ts'],
       setupFilesAfterEnv: ['aws-cdk-lib/testhelpers/jest-autoclean'],
     },
     { ...common, displayName: 'agent', testMatch: ['<rootDir>/agent/test/**/*.test.ts'] },
     { ...common, displayName: 'local', testMatch: ['<rootDir>/local/test/**/*.test.ts'] },
     { ...common, displayName: 'examples', testMatch: ['<rootDir>/test/examples/**/*.test.ts'] },
-    // Real nodes; needs the sandbox: `npm run test:system`.
+    // Real nodes; these need the sandbox: `npm run test:system`, `npm run test:failures`.
     { ...common, displayName: 'system', testMatch: ['<rootDir>/test/system/**/*.test.ts'] },
+    { ...common, displayName: 'failures', testMatch: ['<rootDir>/test/failures/**/*.test.ts'] },
   ],
 };

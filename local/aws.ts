@@ -17,10 +17,15 @@ const PORT = 5000;
 export class LocalAws {
   private process?: ChildProcess;
 
+  /** File with a line of JSON for each item that was put into a table: `at`, milliseconds since 1970, and `item`. */
+  public readonly tableLog: string;
+
   constructor(
     private readonly motoServer: string,
     private readonly folder: string,
-  ) {}
+  ) {
+    this.tableLog = path.join(folder, 'tables.log');
+  }
 
   /** URL for processes in the sandbox's own network. */
   public readonly endpoint = `http://127.0.0.1:${PORT}`;
@@ -56,7 +61,8 @@ export class LocalAws {
   public async start(): Promise<void> {
     const log = openSync(path.join(this.folder, 'moto.log'), 'a');
     this.process = start(this.motoServer, ['--host', '0.0.0.0', '--port', String(PORT)], log, {
-      env: { ...process.env, PYTHONPATH: path.join(__dirname, 'moto') }, // see sitecustomize.py there
+      // See sitecustomize.py there.
+      env: { ...process.env, PYTHONPATH: path.join(__dirname, 'moto'), DYNAMODB_LOG: this.tableLog },
     });
     await waitFor('moto_server', 30_000, async () => {
       if (this.process?.exitCode !== null) throw new Error(`it exited with ${this.process?.exitCode}`);
@@ -66,6 +72,15 @@ export class LocalAws {
 
   public stop(): void {
     this.process?.kill('SIGKILL');
+  }
+
+  /** Answers nobody until `resume`. */
+  public stall(): void {
+    this.process?.kill('SIGSTOP');
+  }
+
+  public resume(): void {
+    this.process?.kill('SIGCONT');
   }
 
   /** Makes the buckets, tables and secrets of the template; `secrets` has values by logical id. */

@@ -52,6 +52,13 @@ export class LocalBalancer {
     });
   }
 
+  /** Has the balancer check the node's health, or believe that it stays as it is. */
+  public async look(node: string, checking: boolean): Promise<void> {
+    for (const { port } of this.options.plan.listeners) {
+      await this.control(`${checking ? 'enable' : 'disable'} health nodes-${port}/${node}`);
+    }
+  }
+
   private async targets(): Promise<{ node: string; healthy: boolean }[]> {
     const rows = (await this.control('show stat')).split('\n').map((line) => line.split(','));
     // Columns: https://docs.haproxy.org/2.6/management.html#9.1 (pxname, svname, … status is the 18th)

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { inbox, submit } from '../../local/round-trip';
+import { homeOf } from '../../agent/src/ring/home';
+import type { LocalUser } from '../../local/cluster';
 import type { LocalNode } from '../../local/node';
+import { inbox, submit } from '../../local/round-trip';
 import { waitFor } from '../../local/run';
 import { LineClient } from './line-client';
 import { control, homeAmong, putRing, restAgents, wakeAgents } from './ring';
@@ -18,15 +20,6 @@ export function controlSuite(system: () => System): void {
     return (await node.exec(['python3', '-B', `/tmp/${name}`], { timeout: 120_000 })).stdout;
   };
 
-  const imap = async (node: LocalNode) => {
-    const { alice, tls } = system();
-    const client = await LineClient.tls(node.address, 993, tls);
-    await client.expect(/^\* OK/);
-    await client.imap(`LOGIN ${alice.address} ${alice.password}`);
-    await client.imap('SELECT INBOX');
-    return client;
-  };
-
   beforeAll(async () => {
     await restAgents(nodes());
     await wholeRing(200);
@@ -36,45 +29,94 @@ export function controlSuite(system: () => System): void {
 
   test('only the agent may ask, and only what there is', async () => {
     const [node] = nodes();
-    expect(await control(node, 'who')).toMatch(/^ok/);
-    await expect(control(node, 'who', 'vmail')).rejects.toThrow(/Permission denied/);
+    expect(await control(node, 'release')).toMatch(/^ok/);
+    await expect(control(node, 'release', 'vmail')).rejects.toThrow(/Permission denied/);
     expect(await control(node, 'reboot')).toMatch(/^error unknown request/);
-    expect(await control(node, 'kick *')).toMatch(/^error .*no address/);
+    expect(await control(node, 'release all')).toMatch(/^error unknown request/);
     expect(await control(node, 'adopt ../../etc')).toMatch(/^error .*no instance id/);
   });
 
-  test('names who is served here, and ends their sessions', async () => {
-    const { alice } = system();
-    const home = homeAmong(nodes(), alice.address);
-    const [other] = nodes().filter((node) => node !== home);
-    const clients = [await imap(home), await imap(other)];
-    expect((await control(home, 'who')).split(' ')).toContain(alice.address);
-    // What is only passed on is served elsewhere.
-    expect((await control(other, 'who')).split(' ')).not.toContain(alice.address);
+  describe('release, after a ring in which a user has moved', () => {
+    const NEW_NODE = '10.255.255.1'; // nobody has it
+    const password = 'release-password';
+    const withNewNode = () => [...nodes().map(({ address }) => address), NEW_NODE];
+    let home: LocalNode;
+    let stays: LocalUser;
+    let moves: LocalUser;
 
-    expect(await control(home, `kick ${alice.address}`)).toBe('ok');
-    expect((await control(home, 'who')).split(' ')).not.toContain(alice.address);
-    for (const client of clients) {
-      await expect(client.imap('NOOP')).rejects.toThrow();
+    /** Sessions on the node that have the user's mailbox open. */
+    const sessions = async (node: LocalNode, user: LocalUser) =>
+      (await node.shell(`doveadm -f tab who -1 ${user.address}`)).split('\n').filter((line) => /\timap\t/.test(line));
+
+    const open = async (node: LocalNode, user: LocalUser) => {
+      const client = await LineClient.tls(node.address, 993, system().tls);
+      await client.expect(/^\* OK/);
+      await client.imap(`LOGIN ${user.address} ${user.password}`);
+      await client.imap('SELECT INBOX');
+      return client;
+    };
+
+    const move = () => putRing(home, { version: 201, settled: false, nodes: nodes(), newNode: NEW_NODE });
+
+    beforeAll(async () => {
+      const { cluster } = system();
+      [home] = nodes();
+      const [domain] = cluster.domains;
+      const candidates = Array.from({ length: 100 }, (_unused, index) => `release${index}@${domain}`);
+      const own = candidates.filter((address) => homeAmong(nodes(), address) === home);
+      const user = (address: string) => ({ address, password });
+      stays = user(own.find((address) => homeOf(address, withNewNode()) === home.address)!);
+      moves = user(own.find((address) => homeOf(address, withNewNode()) === NEW_NODE)!);
+      await cluster.userDirectory().update((file) => {
+        for (const { address } of [stays, moves]) file.add(address, password);
+      });
+      await Promise.all(nodes().map((node) => node.shell('systemctl start mail-directory-sync.service')));
+    }, 60_000);
+
+    afterEach(() => wholeRing(202));
+
+    test('ends their sessions, wherever they came in, and no others', async () => {
+      const [, other] = nodes();
+      const [kept, ...ended] = [await open(home, stays), await open(home, moves), await open(other, moves)];
+      await move();
+      expect(await control(home, 'release')).toMatch(/^ok \d+$/);
+      expect(await sessions(home, moves)).toEqual([]);
+      for (const client of ended) await expect(client.imap('NOOP')).rejects.toThrow();
+      await kept.imap('NOOP');
+      kept.close();
+    }, 60_000);
+
+    test('ends a session that does not end when it is asked to', async () => {
+      const client = await open(home, moves);
+      const [session] = await sessions(home, moves);
+      await home.shell(`kill -STOP ${session.split('\t')[2]}`);
+      await move();
+      expect(await control(home, 'release')).toMatch(/^ok \d+$/);
+      expect(await sessions(home, moves)).toEqual([]);
       client.close();
-    }
+    }, 60_000);
 
-    const client = await imap(home);
-    expect(await control(home, 'kick-all')).toBe('ok');
-    expect(await control(home, 'who')).toBe('ok');
-    client.close();
-  });
+    // A delivery asks for the home at RCPT. One that went on after the new home had opened the mailbox cost 36 messages.
+    test('ends a delivery that was let in before', async () => {
+      const input = readFileSync(path.join(__dirname, 'on-node/slow-delivery.py'), 'utf8');
+      await home.exec(['sh', '-c', 'cat >/tmp/slow-delivery.py; rm -f /tmp/let-in /tmp/go-on'], { input });
+      const delivery = home.shell(`python3 /tmp/slow-delivery.py ${moves.address}`, { timeout: 50_000 });
+      await home.shell('timeout 20 sh -c "until test -e /tmp/let-in; do sleep 0.1; done"', { timeout: 30_000 });
+      await move();
+      expect(await control(home, 'release')).toMatch(/^ok [1-9]\d*$/);
+      await home.shell('touch /tmp/go-on');
+      expect(await delivery).not.toMatch(/^250/m);
+      await wholeRing(203);
+      const client = await open(home, moves);
+      expect(await client.imap('STATUS INBOX (MESSAGES)')).toContain('MESSAGES 0');
+      client.close();
+    }, 90_000);
 
-  test('a session that does not end when it is asked to is killed', async () => {
-    const { alice } = system();
-    const home = homeAmong(nodes(), alice.address);
-    const client = await imap(home);
-    await home.shell(
-      `doveadm -f tab who -1 ${alice.address} | awk -F '\\t' '$2 == "imap" { print $3 }' | xargs kill -STOP`,
-    );
-    expect(await control(home, `kick ${alice.address}`)).toBe('ok');
-    expect(await control(home, 'who')).toBe('ok');
-    client.close();
+    test('what asks for a mailbox after that is refused, whoever let it in', async () => {
+      await move();
+      await expect(home.shell(`doveadm user ${moves.address}`)).rejects.toThrow();
+      expect(await home.shell(`doveadm user ${stays.address}`)).toContain(stays.address.split('@')[0]);
+    });
   });
 
   test('the kernel cuts the store from a machine that was frozen', async () => {

@@ -14,6 +14,8 @@ export interface Ring {
   /** @default true */
   readonly settled?: boolean;
   readonly nodes: readonly LocalNode[];
+  /** Address of one more node that there is none of. @default - none */
+  readonly newNode?: string;
   /** @default - the same nodes */
   readonly was?: readonly LocalNode[];
 }
@@ -26,7 +28,7 @@ export async function putRing(node: LocalNode, ring: Ring): Promise<void> {
     self: node.address,
     serving: ring.serving ?? true,
     settled: ring.settled ?? true,
-    nodes: addresses(ring.nodes),
+    nodes: [...addresses(ring.nodes), ...(ring.newNode ? [ring.newNode] : [])].sort(),
     was: addresses(ring.was ?? ring.nodes),
   });
   await node.exec(['sh', '-c', `cat >${RING}.test && mv ${RING}.test ${RING}`], { input: text });

@@ -4,27 +4,15 @@ import { messageOf } from '../log';
 /** Socket of the node's root helper (`assets/node`, `mail-control`). */
 export const CONTROL_SOCKET = '/run/mail-platform/control.sock';
 
-// The longest answer is the list of a node's users.
-const LONGEST_ANSWER = 4 * 1024 * 1024;
+const LONGEST_ANSWER = 64 * 1024;
 
 /** What the agent has done by root. Every call resolves when it is done, and rejects when it isn't or takes too long. */
 export class ControlClient {
   public constructor(private readonly path: string = CONTROL_SOCKET) {}
 
-  /** Users with a session that is served here. */
-  public async who(): Promise<string[]> {
-    return (await this.request('who', 5_000)).split(' ').filter((user) => user !== '');
-  }
-
-  /** Ends the user's sessions. */
-  public async kick(user: string): Promise<void> {
-    if (/\s/.test(user)) throw new Error(`user with a blank: ${JSON.stringify(user)}`);
-    await this.request(`kick ${user}`, 5_000);
-  }
-
-  /** Ends all sessions. */
-  public async kickAll(): Promise<void> {
-    await this.request('kick-all', 20_000);
+  /** Ends whatever has a mailbox open that the ring file doesn't give to this node. */
+  public async release(): Promise<void> {
+    await this.request('release', 30_000);
   }
 
   /** Kills Dovecot and Postfix, keeps them down and cuts the store. */
@@ -45,6 +33,11 @@ export class ControlClient {
   /** Takes over the queue of a node that is down. */
   public async adopt(instanceId: string): Promise<string> {
     return this.request(`adopt ${instanceId}`, 600_000);
+  }
+
+  /** Tries to deliver every queued message now. */
+  public async flush(): Promise<void> {
+    await this.request('flush', 30_000);
   }
 
   /** One line there, one line back: `ok …` or `error …`. */

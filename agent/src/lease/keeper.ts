@@ -1,9 +1,8 @@
 import { uptime } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlClient } from '../control/control-client';
 import { Check } from '../health/health-check';
 import { Log, messageOf, Transitions } from '../log';
-import { RingView, serves, writeRing } from '../ring/ring-file';
+import { RingView, writeRing } from '../ring/ring-file';
 import { Action, ImmediateAction, NodeAction, Outcome, TableAction } from './actions';
 import { HeldRing } from './held-ring';
 import { RingNode } from './items';
@@ -12,14 +11,11 @@ import { Event, Membership, MembershipStatus } from './membership';
 
 /** How often membership is told that time went on. */
 const TICK = 100;
-/** A login that was let in just before the ring file changed has its session by then. */
-const LATE_LOGIN = 500;
-const KICKS_AT_ONCE = 8;
 
 export interface LeaseKeeperOptions {
   /** Who this node is, and its view of the table; asked for again until it is known. */
   readonly join: () => Promise<{ readonly me: RingNode; readonly table: Pick<LeaseTable, 'read' | 'write'> }>;
-  readonly control: Pick<ControlClient, 'who' | 'kick' | 'kickAll' | 'fence' | 'unfence' | 'alive' | 'adopt'>;
+  readonly control: Pick<ControlClient, 'release' | 'fence' | 'unfence' | 'alive' | 'adopt' | 'flush'>;
   /** Path of the ring file. */
   readonly ringFile: string;
   /** Whether Dovecot can serve users. */
@@ -124,14 +120,21 @@ export class LeaseKeeper {
 
   private performAtOnce(action: ImmediateAction): void {
     if (action.do === 'log') return this.options.log[action.level](action.message);
+    const wasSettled = this.view?.settled ?? true;
     this.view = action.view;
     try {
       writeRing(this.options.ringFile, action.view);
       this.options.transitions.worked('ring file');
+      if (action.view.settled && !wasSettled) void this.deliverWhatWaited();
     } catch (error) {
       this.options.transitions.failed('ring file', error);
       this.handle({ on: 'unpublished', reason: `the ring file can't be written: ${messageOf(error)}` });
     }
+  }
+
+  /** Messages for mailboxes that moved were put off. */
+  private async deliverWhatWaited(): Promise<void> {
+    await this.options.transitions.watch('queue: flush', () => this.options.control.flush());
   }
 
   private async performFor(action: TableAction | NodeAction): Promise<void> {
@@ -148,11 +151,9 @@ export class LeaseKeeper {
     switch (action.do) {
       case 'read':
         return { result: 'ok', table: await this.table!.read() };
-      case 'kick-all':
-        await control.kickAll();
-        return { result: 'ok' };
+      case 'kick-all': // the ring file gives nobody to this node then
       case 'kick':
-        await this.endMovedSessions();
+        await control.release();
         return { result: 'ok' };
       case 'stop':
         await control.fence();
@@ -169,24 +170,6 @@ export class LeaseKeeper {
       default:
         return { result: (await this.table!.write(action)) ? 'ok' : 'refused' };
     }
-  }
-
-  /** Ends the sessions of users whom the ring file, as it is then, doesn't let this node serve. */
-  private async endMovedSessions(): Promise<void> {
-    await this.kickStrangers();
-    await sleep(LATE_LOGIN);
-    await this.kickStrangers();
-  }
-
-  private async kickStrangers(): Promise<void> {
-    const { control } = this.options;
-    const users = await control.who();
-    const strangers = users.filter((user) => !this.view || !serves(this.view, user));
-    if (strangers.length === users.length && users.length > KICKS_AT_ONCE) return control.kickAll();
-    const kickNext = async (): Promise<void> => {
-      for (let user = strangers.pop(); user !== undefined; user = strangers.pop()) await control.kick(user);
-    };
-    await Promise.all(Array.from({ length: KICKS_AT_ONCE }, kickNext));
   }
 
   /** Faults that come once a second are logged when they begin and when they end; the others by membership. */

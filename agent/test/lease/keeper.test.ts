@@ -18,12 +18,13 @@ const USERS = Array.from({ length: 30 }, (_, index) => `user${index}@example.com
 class Helper {
   public sessions: string[] = [];
   public readonly asked: string[] = [];
-  public who = async () => this.sessions;
-  public kick = async (user: string) => {
-    this.asked.push(`kick ${user}`);
-    this.sessions = this.sessions.filter((session) => session !== user);
+  public release = async () => {
+    this.asked.push('release');
+    if (this.sessions.length === 0) return;
+    const addresses = [...ring().matchAll(/^node\t(.*)$/gm)].map(([, address]) => address);
+    this.sessions = this.sessions.filter((user) => homeOf(user, addresses) === ADDRESS);
   };
-  public kickAll = async () => void this.asked.push('kick-all');
+  public flush = async () => void this.asked.push('flush');
   public fence = async () => void this.asked.push('fence');
   public unfence = async () => void this.asked.push('unfence');
   public alive = async (deadline: number) => void this.asked.push(`alive ${deadline > 0}`);
@@ -85,7 +86,7 @@ test('takes a lease, starts the daemons, joins the ring and serves', async () =>
   expect(ring()).toBe(
     `version\t1\nself\t${ADDRESS}\nstate\tserving\nsettled\tyes\nnode\t${ADDRESS}\nwas\t${ADDRESS}\n`,
   );
-  expect(helper.asked.slice(0, 3)).toEqual(['kick-all', 'unfence', 'alive true']);
+  expect(helper.asked.slice(0, 3)).toEqual(['release', 'unfence', 'alive true']);
   await expect(keeper.check.run(new AbortController().signal)).resolves.toBeUndefined();
 });
 
@@ -104,6 +105,11 @@ test('ends the sessions of users who move away, and of no one else', async () =>
   expect(stay.length).toBeGreaterThan(5);
   // Not before the other has let go as well.
   expect(ring()).toContain('settled\tno');
+  expect(helper.asked.filter((request) => request === 'flush')).toHaveLength(1);
+  table.apply({ do: 'renew', epoch: 1, ring: 2, state: 'live' }, { id: 'i-2', address: OTHER });
+  await serves();
+  // Mail for those who move was put off.
+  await eventually(() => helper.asked.filter((request) => request === 'flush').length === 2);
 }, 15_000);
 
 test('stops everything when the table is out of reach for three seconds, and comes back with a new lease', async () => {

@@ -34,3 +34,10 @@ def score(user, node):
 def home_of(user, nodes):
     """The node with the highest score, the lower address of equals; None when there is no node."""
     return min(nodes, key=lambda node: (-score(user, node), node), default=None)
+
+
+def serves(ring, user):
+    """Whether this node may open the user's mailbox."""
+    if ring.get('state') != 'serving' or home_of(user, ring['node']) != ring['self']:
+        return False
+    return ring.get('settled') == 'yes' or home_of(user, ring['was']) == ring['self']

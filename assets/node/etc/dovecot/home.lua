@@ -1,5 +1,6 @@
 -- Which node serves a user (docs: README.md, "One node for each mailbox"). Dovecot asks after it has authenticated the user, and
 -- for each recipient of LMTP. The answer is "here", "there" (proxy), or a temporary failure; never "here, just this once".
+-- What is about to open a mailbox asks again (userdb): the ring may have changed since the login.
 --
 -- Settings (lua_settings in 25-home.conf): ring, the file that the agent replaces at each change; secret, the file with the
 -- password of the hop; network, from where other nodes connect.
@@ -134,4 +135,10 @@ function auth_passdb_lookup(request)
     fields.proxy_timeout = "5s"
   end
   return dovecot.auth.PASSDB_RESULT_OK, fields
+end
+
+function auth_userdb_lookup(request)
+  local where, why = decide(read_ring(settings.ring), request.user:lower(), true)
+  if where == "here" then return dovecot.auth.USERDB_RESULT_OK, {} end
+  return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, request.user .. " refused: " .. why
 end

@@ -1,0 +1,76 @@
+/**
+ * Breaks a cluster of three nodes under load, again and again, and counts what is lost (E1, E3). Ends with one line of JSON.
+ *
+ *     npm run bench:kills -- --count N --seed S [--faults NAME,NAME…] [--keep FOLDER]
+ *
+ * `--keep` copies logs, journals and the store to a new folder when something was lost. The seed decides which fault comes when and to which node; what the clients do meanwhile is their own.
+ */
+import { parseArgs } from 'node:util';
+import { Progress } from '../local/progress';
+import { FAULTS, type FaultName } from '../test/failures/faults';
+import { KillRun } from '../test/failures/kill-run';
+import { Random } from '../test/failures/random';
+
+interface Arguments {
+  readonly count: number;
+  readonly seed: number;
+  readonly faults: FaultName[];
+  readonly keep?: string;
+}
+
+function readArguments(): Arguments {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string' },
+      seed: { type: 'string' },
+      faults: { type: 'string' },
+      keep: { type: 'string' },
+    },
+  });
+  const wholeNumber = (name: 'count' | 'seed', fallback: number) => {
+    const value = Number(values[name] ?? fallback);
+    if (!Number.isInteger(value) || value < 0) throw new Error(`--${name} must be a whole number, got ${values[name]}`);
+    return value;
+  };
+  const known = Object.keys(FAULTS);
+  const faults = values.faults?.split(',') ?? known;
+  for (const name of faults) {
+    if (!known.includes(name)) throw new Error(`--faults must be of ${known.join(', ')}, got ${name}`);
+  }
+  return {
+    count: wholeNumber('count', 12),
+    seed: wholeNumber('seed', 1),
+    faults: faults as FaultName[],
+    keep: values.keep,
+  };
+}
+
+/** Each fault once, in an order of the seed's, then again in another order, as often as it takes. */
+function plan({ count, seed, faults }: Arguments): FaultName[] {
+  const random = new Random(seed);
+  const names: FaultName[] = [];
+  while (names.length < count) names.push(...random.shuffled(faults));
+  return names.slice(0, count);
+}
+
+async function main(): Promise<void> {
+  const args = readArguments();
+  const run = await KillRun.start({ progress: new Progress(), seed: args.seed });
+  try {
+    for (const name of plan(args)) await run.suffer(name);
+    const report = await run.report(args.count);
+    const { lost, flagsLost, unreadable, doubleWriters } = report;
+    if (lost + flagsLost + unreadable + doubleWriters > 0) {
+      if (args.keep) await run.keep(args.keep);
+      process.exitCode = 1;
+    }
+    console.log(JSON.stringify(report));
+  } finally {
+    await run.stop();
+  }
+}
+
+main().catch((error: Error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

@@ -1,0 +1,43 @@
+import { Progress } from '../../local/progress';
+import { percentile } from './attendance';
+import type { FaultName } from './faults';
+import { KillRun, type Outcome } from './kill-run';
+
+/** Three nodes under load, broken in the ways that found most (E1, E3, E4, E5). More of them: `npm run bench:kills`. */
+
+let run: KillRun;
+
+beforeAll(async () => {
+  run = await KillRun.start({ progress: new Progress(), seed: 7 });
+}, 300_000);
+
+afterAll(() => run?.stop(), 60_000);
+
+function expectNothingLost({ lost, flagsLost, unreadable }: Outcome): void {
+  expect({ lost, flagsLost, unreadable, doubleWrites: run.audit.doubleWrites }).toEqual({
+    lost: [],
+    flagsLost: [],
+    unreadable: [],
+    doubleWrites: [],
+  });
+}
+
+test.each<FaultName>(['power', 'freeze', 'network-but-store', 'dovecot'])(
+  '%s: nothing that was acknowledged is lost, and no mailbox has two writers',
+  async (name) => {
+    const outcome = await run.suffer(name);
+    expectNothingLost(outcome);
+    // The load did something, and the audit saw it.
+    expect(run.ledger.messages.size).toBeGreaterThan(50);
+    expect(run.audit.changes).toBeGreaterThan(1000);
+    expect(percentile([...outcome.gaps.IMAP, ...outcome.gaps.SMTP], 1)).toBeLessThanOrEqual(30);
+  },
+  300_000,
+);
+
+test('all nodes are replaced one after the other: nothing is lost, refused for good, or delivered twice', async () => {
+  const before = run.outcomes.at(-1)!.duplicates;
+  const outcome = await run.roll();
+  expectNothingLost(outcome);
+  expect(outcome.duplicates).toBe(before);
+}, 400_000);
