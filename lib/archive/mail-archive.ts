@@ -1,7 +1,7 @@
 import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key } from 'aws-cdk-lib/aws-kms';
-import { Bucket, BucketEncryption, IBucket, StorageClass } from 'aws-cdk-lib/aws-s3';
+import { Bucket, BucketEncryption, IBucket, LifecycleRule, StorageClass } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { PRIVATE_BUCKET } from '../private/private-bucket';
@@ -41,6 +41,12 @@ export interface MailArchiveProps {
    * @default Duration.days(365)
    */
   readonly deepArchiveAfter?: Duration;
+
+  /**
+   * When mail below `journal/` is deleted, with all its versions. Whole days.
+   * @default - never
+   */
+  readonly journalExpireAfter?: Duration;
 
   /**
    * Bucket for S3 server access logs; see `AccessLogBucket`.
@@ -119,6 +125,7 @@ export class MailArchive extends Construct {
           ],
           abortIncompleteMultipartUploadAfter: Duration.days(7),
         },
+        ...(props.journalExpireAfter ? [expireJournal(props.journalExpireAfter)] : []),
       ],
     });
     acknowledge(
@@ -133,4 +140,9 @@ export class MailArchive extends Construct {
     );
     return bucket;
   }
+}
+
+/** Evidence of the journal, in the same bucket, stays. */
+function expireJournal(after: Duration): LifecycleRule {
+  return { id: 'expire-journal', prefix: 'journal/', expiration: after, noncurrentVersionExpiration: Duration.days(1) };
 }
