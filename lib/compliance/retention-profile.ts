@@ -105,7 +105,7 @@ export class RetentionProfile {
 
   /** United States, general business: mail and logs at least a year. Brokers and dealers need more: `custom`. */
   public static us(): RetentionProfile {
-    const year = Duration.days(366);
+    const year = Duration.days(365);
     return RetentionProfile.custom('us', { journalMin: year, auditLogsMin: year, networkLogsMin: year });
   }
 
