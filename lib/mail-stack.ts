@@ -1,6 +1,7 @@
-import { CfnOutput, Fn, RemovalPolicy, Size, Stack, StackProps, Token } from 'aws-cdk-lib';
+import { CfnOutput, Duration, Fn, RemovalPolicy, Size, Stack, StackProps, Token } from 'aws-cdk-lib';
 import { InstanceType, IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { IKey } from 'aws-cdk-lib/aws-kms';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
@@ -8,6 +9,7 @@ import { Construct } from 'constructs';
 import { AccessSource, MailAccess, MailService } from './access';
 import { AccessLogBucket, ArchiveLock, MailArchive } from './archive';
 import { NodeCertificate } from './certificates';
+import { RetentionProfile, RetentionSubject } from './compliance';
 import { IMailDirectory, MailDirectory } from './directory';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
@@ -149,6 +151,12 @@ export interface MailStackProps extends StackProps {
   readonly archiveLock?: ArchiveLock;
 
   /**
+   * How long mail and logs must and may be kept: settings are checked against it, and defaults follow it.
+   * @default - logs for a year and more, archived mail for ever
+   */
+  readonly retention?: RetentionProfile;
+
+  /**
    * Key for everything at rest. An imported key must let CloudWatch Logs, CloudWatch alarms and Auto Scaling use it.
    * @default - a new one with yearly rotation
    */
@@ -208,12 +216,20 @@ export class MailStack extends Stack {
 
     // Stateful: their construct ids are pinned by test/mail-stack.test.ts.
     this.encryptionKey = new MailKey(this, 'Key', { encryptionKey: props.encryptionKey }).key;
-    const accessLogsBucket = new AccessLogBucket(this, 'AccessLogs').bucket;
+    const { retention } = props;
+    const accessLogsBucket = new AccessLogBucket(this, 'AccessLogs', {
+      expireAfter: retention?.period(RetentionSubject.NETWORK_LOGS, Duration.days(731)),
+    }).bucket;
     this.hostedZone = this.findOrCreateZone(props);
 
     this.network = new MailNetwork(this, 'Network', {
       vpc: props.vpcId ? Vpc.fromLookup(this, 'Vpc', { vpcId: props.vpcId }) : props.vpc,
       availabilityZones: props.zones,
+      // Flow logs of an imported network are its owner's.
+      logRetention:
+        props.vpc || props.vpcId
+          ? undefined
+          : retention?.logRetention(RetentionSubject.NETWORK_LOGS, RetentionDays.ONE_YEAR),
       encryptionKey: this.encryptionKey,
     });
     this.access = new MailAccess(this, 'Access', { vpc: this.network.vpc, services, allow: props.allow });
@@ -239,6 +255,7 @@ export class MailStack extends Stack {
       bucket: props.archiveBucket,
       encryptionKey: this.encryptionKey,
       objectLock: props.archiveLock,
+      journalExpireAfter: retention?.longest(RetentionSubject.JOURNAL),
       accessLogsBucket,
     });
     this.directory = (props.directory ?? MailDirectory.file()).bind(new Construct(this, 'Directory'), {
@@ -344,6 +361,7 @@ function checkProps(props: MailStackProps, stack: Stack): void {
       throw new Error(`${name} must be a lower-case domain such as mail.example.com, got ${JSON.stringify(value)}`);
     }
   }
+  props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention);
   if (props.vpc && props.vpcId) {
     throw new Error('vpc and vpcId are both set; remove one');
   }
