@@ -17,7 +17,7 @@ import { LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmTopic, MailAlarms } from './observability';
 import { MailKey } from './security';
 import { MailShield } from './shield';
-import { IMailStore, MailStorage } from './storage';
+import { IMailStore, MailBackup, MailBackupOptions, MailStorage } from './storage';
 
 /** Properties of `MailStack`. */
 export interface MailStackProps extends StackProps {
@@ -95,6 +95,12 @@ export interface MailStackProps extends StackProps {
    * @default MailStorage.efs()
    */
   readonly storage?: MailStorage;
+
+  /**
+   * Hourly, daily and monthly backups of the store in a vault of their own, with restore tests; docs/backup.md.
+   * @default - AWS Backup's daily plan for EFS, kept 35 days
+   */
+  readonly backup?: MailBackupOptions;
 
   /**
    * Who may log in.
@@ -195,6 +201,10 @@ export class MailStack extends Stack {
   public readonly store: IMailStore;
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
+
+  /** Backups of the store; nothing unless asked for. */
+  public readonly backup?: MailBackup;
+
   public readonly leases: LeaseTable;
   public readonly alarms: MailAlarms;
   public readonly hostedZone: IHostedZone;
@@ -250,6 +260,7 @@ export class MailStack extends Stack {
       securityGroup: this.access.storageSecurityGroup,
       nodeSecurityGroup: this.access.nodeSecurityGroup,
       encryptionKey: this.encryptionKey,
+      automaticBackups: props.backup === undefined,
     });
     this.archive = new MailArchive(this, 'Archive', {
       bucket: props.archiveBucket,
@@ -305,6 +316,15 @@ export class MailStack extends Stack {
       certificate: this.edge.certificate,
       topic: this.alarmTopic,
     });
+    if (props.backup) {
+      this.backup = new MailBackup(this, 'Backup', {
+        ...props.backup,
+        fileSystemArn: this.store.storeArn,
+        fileSystemKey: this.encryptionKey,
+        encryptionKey: this.encryptionKey,
+      });
+      this.backup.addAlarms(this.alarmTopic);
+    }
     if (props.shieldAdvanced) {
       new MailShield(this, 'Shield', {
         allocationIds: this.edge.allocationIds,

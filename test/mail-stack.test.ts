@@ -13,6 +13,7 @@ import { buildMailApp } from '../bin/build-mail-app';
 import {
   AccessSource,
   ArchiveLock,
+  BackupLock,
   EdgeTls,
   MailService,
   MailStack,
@@ -163,6 +164,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['certificates by DNS', { nodeCertificate: NodeCertificate.dns01({ email: 'ops@example.net' }) }],
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
+  ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
   expect(openFindings(mailStack(props))).toEqual([]);
@@ -207,6 +209,14 @@ test("uses the owner's network, zone, key, topic and bucket", () => {
   template.hasResourceProperties('AWS::EFS::MountTarget', { SubnetId: 'isolated-1' });
   template.hasResourceProperties('AWS::Route53::RecordSet', { HostedZoneId: 'Z0123456789', Name: 'mail.example.com.' });
   expect(template.findOutputs('NameServers')).toEqual({});
+});
+
+test('backs up by a plan of its own when asked, and then not by the default one', () => {
+  const template = Template.fromStack(mailStack({ backup: {} }));
+  template.hasResourceProperties('AWS::EFS::FileSystem', { BackupPolicy: { Status: 'DISABLED' } });
+  template.resourceCountIs('AWS::Backup::BackupPlan', 1);
+  template.resourceCountIs('AWS::KMS::Key', 1);
+  expect(Object.keys(template.findResources('AWS::Backup::BackupVault'))).toEqual(['BackupVaultADF21B19']);
 });
 
 describe('retention', () => {
