@@ -1,7 +1,16 @@
 import { App, AppProps, Duration, Size, Validations } from 'aws-cdk-lib';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
 import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks } from 'cdk-nag';
-import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack, MailStackProps, RetentionProfile } from '../lib';
+import {
+  AccessSource,
+  ArchiveLock,
+  EdgeTls,
+  MailService,
+  MailStack,
+  MailStackProps,
+  MaintenanceWindow,
+  RetentionProfile,
+} from '../lib';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
 import { nodeCertificate } from './node-certificate';
 
@@ -40,18 +49,37 @@ function stackProps(config: MailConfig): MailStackProps {
     allow: config.allow && accessSources(config.allow),
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
+    demand: config.users === undefined ? undefined : { users: config.users },
     instanceType: config.instanceType ? new InstanceType(config.instanceType) : undefined,
     minNodes: config.minNodes,
     maxNodes: config.maxNodes,
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    maintenanceWindow: maintenanceWindow(config),
+    trashRetention: days(config.trashDays),
+    junkRetention: days(config.junkDays),
+    pauseTime: config.pauseMinutes === undefined ? undefined : Duration.minutes(config.pauseMinutes),
+    rollbackAlarms: config.rollbackOnAlarm === false ? [] : undefined,
+    sessionManager: config.sessionManager,
     archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
     retention:
       config.retention && RetentionProfile.combine(...config.retention.map((name) => RetentionProfile[name]())),
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,
   };
+}
+
+function days(count?: number): Duration | undefined {
+  return count === undefined ? undefined : Duration.days(count);
+}
+
+function maintenanceWindow({ maintenanceWindow: window }: MailConfig): MaintenanceWindow | undefined {
+  try {
+    return window && MaintenanceWindow.daily(window.start, window.timeZone);
+  } catch (error) {
+    throw new ConfigError(`maintenanceWindow.${(error as Error).message}`);
+  }
 }
 
 function accessSources(allow: NonNullable<MailConfig['allow']>): { [service: string]: AccessSource } {

@@ -34,6 +34,21 @@ export function isBoolean(field: string, value: unknown): void {
   }
 }
 
+export function isString(field: string, value: unknown): void {
+  if (typeof value !== 'string') {
+    fail(field, 'a text in quotes', value);
+  }
+}
+
+/** For a field of a record that may be left out. */
+export function optional(check: Check): Check {
+  return (field, value) => {
+    if (value !== undefined) {
+      check(field, value);
+    }
+  };
+}
+
 export function listOf(check: Check): Check {
   return (field, value) => {
     if (!Array.isArray(value) || value.length === 0) {

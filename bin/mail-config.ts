@@ -1,4 +1,17 @@
-import { Check, ConfigError, fail, integer, isBoolean, listOf, matches, oneOf, record } from './config-checks';
+import {
+  Check,
+  ConfigError,
+  fail,
+  integer,
+  isBoolean,
+  isString,
+  listOf,
+  matches,
+  oneOf,
+  optional,
+  record,
+} from './config-checks';
+import { checkAllow, checkNodeCertificate, SERVICES } from './config-field-checks';
 
 export { ConfigError } from './config-checks';
 
@@ -74,6 +87,13 @@ export interface MailConfig {
   readonly zones?: number;
 
   /**
+   * People with a mailbox, 100 000 at most. Chooses the fields from `minNodes` to `connectionsPerNode`, each unless it is
+   * set, and thresholds of alarms; docs/sizing.md has a table.
+   * @default - the smallest cluster of m7g.large
+   */
+  readonly users?: number;
+
+  /**
    * Fewest nodes.
    * @default - one for each zone
    */
@@ -135,6 +155,44 @@ export interface MailConfig {
   readonly messageSizeMiB?: number;
 
   /**
+   * When expired mail goes and indexes are tended, each night. `start` is `00:00` to `23:59`; `timeZone` is an IANA name
+   * such as `Europe/Berlin`, without it UTC.
+   * @default { start: '02:00' }
+   */
+  readonly maintenanceWindow?: { readonly start: string; readonly timeZone?: string };
+
+  /**
+   * Days that mail stays in Trash.
+   * @default - until the user deletes it
+   */
+  readonly trashDays?: number;
+
+  /**
+   * Days that mail stays in Junk.
+   * @default - until the user deletes it
+   */
+  readonly junkDays?: number;
+
+  /**
+   * Minutes that a deployment waits after each new node before it replaces the next, 10 to 1440.
+   * @default 15
+   */
+  readonly pauseMinutes?: number;
+
+  /**
+   * Whether alarms that mean that new nodes are bad roll a deployment back. While one of them is in ALARM, no deployment
+   * that replaces nodes succeeds; `false` gets a repair through.
+   * @default true
+   */
+  readonly rollbackOnAlarm?: boolean;
+
+  /**
+   * Whether operators can open a shell on nodes by Session Manager. There is no SSH in any case.
+   * @default true
+   */
+  readonly sessionManager?: boolean;
+
+  /**
    * Shield Advanced on the balancer's addresses. The account must have subscribed: 3000 USD a month for a year.
    * @default false
    */
@@ -165,7 +223,6 @@ export interface MailConfig {
   readonly terminationProtection?: boolean;
 }
 
-const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
 const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/;
 const EMAIL = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
@@ -183,6 +240,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   services: listOf(oneOf(SERVICES)),
   allow: checkAllow,
   zones: integer(3, 6),
+  users: integer(1, 100_000),
   minNodes: integer(1, 1000),
   maxNodes: integer(1, 1000),
   instanceType: matches(/^[a-z0-9-]+\.[a-z0-9]+$/, 'an instance type such as m7g.large'),
@@ -193,6 +251,12 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   messageSizeMiB: integer(1, 1024),
+  maintenanceWindow: record({ start: isString, timeZone: optional(isString) }),
+  trashDays: integer(1, 36_500),
+  junkDays: integer(1, 36_500),
+  pauseMinutes: integer(10, 1440),
+  rollbackOnAlarm: isBoolean,
+  sessionManager: isBoolean,
   shieldAdvanced: isBoolean,
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
   retention: listOf(oneOf(['gdpr', 'us', 'mlps3', 'iso27001'])),
@@ -268,41 +332,5 @@ function checkTogether(config: MailConfig): void {
       `idleTimeoutMinutes can't be set on a TLS listener, which drops after 350 seconds; ` +
         `remove it or set implicitTls: 'node'`,
     );
-  }
-}
-
-function checkAllow(field: string, value: unknown): void {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    fail(field, 'an object of services', value);
-  }
-  for (const [service, source] of Object.entries(value as { [service: string]: unknown })) {
-    oneOf(SERVICES)(`${field}, service name,`, service);
-    const where = `${field}.${service}`;
-    if (source === undefined || source === 'anywhere') {
-      continue;
-    }
-    const [kind, ...more] = Object.keys(Object(source));
-    if (more.length > 0 || (kind !== 'cidrs' && kind !== 'prefixList')) {
-      fail(where, `'anywhere', { cidrs: [...] } or { prefixList: 'pl-...' }`, source);
-    }
-    if (kind === 'cidrs') {
-      listOf(matches(/^[0-9a-f.:]+\/[0-9]+$/i, 'an address range such as 192.0.2.0/24'))(
-        `${where}.cidrs`,
-        (source as { cidrs: unknown }).cidrs,
-      );
-    } else {
-      matches(/^pl-[0-9a-f]{8,17}$/, 'an id such as pl-0123456789abcdef0')(
-        `${where}.prefixList`,
-        (source as { prefixList: unknown }).prefixList,
-      );
-    }
-  }
-}
-
-function checkNodeCertificate(field: string, value: unknown): void {
-  if (typeof value === 'object' && value !== null) {
-    record({ secretArn: matches(/^arn:[a-z-]+:secretsmanager:/, 'the ARN of a secret') })(field, value);
-  } else {
-    oneOf(['acm-acme', 'dns-01', 'local-ca'])(field, value);
   }
 }

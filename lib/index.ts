@@ -10,4 +10,5 @@ export * from './node';
 export * from './observability';
 export * from './security';
 export * from './shield';
+export * from './sizing';
 export * from './storage';

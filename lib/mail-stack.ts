@@ -1,5 +1,5 @@
-import { CfnOutput, Duration, Fn, RemovalPolicy, Size, Stack, StackProps, Token } from 'aws-cdk-lib';
-import { InstanceType, IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Duration, RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
+import { IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 'aws-cdk-lib/aws-route53';
@@ -13,14 +13,17 @@ import { RetentionProfile, RetentionSubject } from './compliance';
 import { IMailDirectory, MailDirectory } from './directory';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
-import { LeaseTable, MailFleet, NodeSecret } from './node';
-import { AlarmTopic, MailAlarms } from './observability';
+import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
+import { AlarmThresholds, AlarmTopic, MailAlarms } from './observability';
+import { checkZoneHolds } from './private/hosted-zone';
+import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
 import { MailShield } from './shield';
+import { MailDemand, MailSizing, sizeFor, USERS_PER_CLUSTER_MAX } from './sizing';
 import { IMailStore, MailBackup, MailBackupOptions, MailStorage } from './storage';
 
 /** Properties of `MailStack`. */
-export interface MailStackProps extends StackProps {
+export interface MailStackProps extends StackProps, FleetOptions {
   /** Primary mail domain, such as `example.com`. */
   readonly domain: string;
 
@@ -109,40 +112,11 @@ export interface MailStackProps extends StackProps {
   readonly directory?: MailDirectory;
 
   /**
-   * Instance type of nodes.
-   * @default m7g.large
+   * What users ask of the system. It chooses `instanceType`, `minNodes`, `maxNodes`, `connectionsPerNode` and thresholds
+   * of alarms, each unless it is set; see `sizeFor`.
+   * @default - the smallest cluster of m7g.large
    */
-  readonly instanceType?: InstanceType;
-
-  /**
-   * Fewest nodes.
-   * @default - one for each zone
-   */
-  readonly minNodes?: number;
-
-  /**
-   * Most nodes.
-   * @default - twice `minNodes`
-   */
-  readonly maxNodes?: number;
-
-  /**
-   * Client connections that a node is sized for.
-   * @default - from the instance type
-   */
-  readonly connectionsPerNode?: number;
-
-  /**
-   * Largest message.
-   * @default Size.mebibytes(50)
-   */
-  readonly messageSizeMax?: Size;
-
-  /**
-   * Size of a mailbox, unless the user has a size of their own.
-   * @default Size.gibibytes(5)
-   */
-  readonly mailboxQuota?: Size;
+  readonly demand?: MailDemand;
 
   /**
    * Bucket for archived mail.
@@ -173,6 +147,12 @@ export interface MailStackProps extends StackProps {
    * @default - a new encrypted topic
    */
   readonly alarmTopic?: ITopic;
+
+  /**
+   * When alarms go off.
+   * @default - from `demand`, otherwise those of `AlarmThresholds`
+   */
+  readonly alarmThresholds?: AlarmThresholds;
 
   /**
    * Address that alarms are mailed to; better not one of this system.
@@ -211,6 +191,9 @@ export class MailStack extends Stack {
   public readonly encryptionKey: IKey;
   public readonly alarmTopic: ITopic;
 
+  /** Size that `demand` asks for, with what it costs. */
+  public readonly sizing?: MailSizing;
+
   /** Name that clients connect to. */
   public readonly hostname: string;
 
@@ -231,6 +214,7 @@ export class MailStack extends Stack {
       expireAfter: retention?.period(RetentionSubject.NETWORK_LOGS, Duration.days(731)),
     }).bucket;
     this.hostedZone = this.findOrCreateZone(props);
+    checkZoneHolds(this.hostedZone, this.hostname);
 
     this.network = new MailNetwork(this, 'Network', {
       vpc: props.vpcId ? Vpc.fromLookup(this, 'Vpc', { vpcId: props.vpcId }) : props.vpc,
@@ -242,6 +226,7 @@ export class MailStack extends Stack {
           : retention?.logRetention(RetentionSubject.NETWORK_LOGS, RetentionDays.ONE_YEAR),
       encryptionKey: this.encryptionKey,
     });
+    this.sizing = props.demand && this.sizeFor(props.demand, props);
     this.access = new MailAccess(this, 'Access', { vpc: this.network.vpc, services, allow: props.allow });
     this.edge = new MailEdge(this, 'Edge', {
       network: this.network,
@@ -296,12 +281,19 @@ export class MailStack extends Stack {
       targetGroups: this.edge.targetGroups,
       leases: this.leases,
       nodeSecret: new NodeSecret(this, 'NodeSecret', { encryptionKey: this.encryptionKey }),
-      instanceType: props.instanceType,
-      minNodes: props.minNodes,
-      maxNodes: props.maxNodes,
-      connectionsPerNode: props.connectionsPerNode,
+      instanceType: props.instanceType ?? this.sizing?.instanceType,
+      minNodes: props.minNodes ?? this.sizing?.minNodes,
+      maxNodes: props.maxNodes ?? (props.minNodes === undefined ? this.sizing?.maxNodes : undefined),
+      connectionsPerNode: props.connectionsPerNode ?? this.sizing?.connectionsPerNode,
       messageSizeMax: props.messageSizeMax,
       mailboxQuota: props.mailboxQuota,
+      maintenanceWindow: props.maintenanceWindow,
+      trashRetention: props.trashRetention,
+      junkRetention: props.junkRetention,
+      drainTimeout: props.drainTimeout,
+      bootTimeout: props.bootTimeout,
+      pauseTime: props.pauseTime,
+      sessionManager: props.sessionManager,
       encryptionKey: this.encryptionKey,
       notificationsTopic: this.alarmTopic,
     });
@@ -315,7 +307,11 @@ export class MailStack extends Stack {
       store: this.store,
       certificate: this.edge.certificate,
       topic: this.alarmTopic,
+      queueLengthMax: this.sizing?.queueLengthMax,
+      storeSizeMax: this.sizing?.storeSizeMax,
+      ...props.alarmThresholds,
     });
+    this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     if (props.backup) {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,
@@ -331,7 +327,7 @@ export class MailStack extends Stack {
         encryptionKey: this.encryptionKey,
       });
     }
-    this.addOutputs();
+    addOutputs(this);
   }
 
   private findOrCreateZone(props: MailStackProps): IHostedZone {
@@ -347,35 +343,29 @@ export class MailStack extends Stack {
     return zone;
   }
 
-  private addOutputs(): void {
-    this.output('Hostname', this.hostname, 'Name of the server in mail clients');
-    this.output('BalancerAddress', this.edge.loadBalancer.loadBalancerDnsName, 'Where the host name leads');
-    this.output('ImapSettings', `${this.hostname}, port 993, TLS`, 'Reading mail; the user name is the whole address');
-    this.output('SubmissionSettings', `${this.hostname}, port 587, STARTTLS`, 'Sending mail; the same user name');
-    if (this.hostedZone.hostedZoneNameServers) {
-      this.output(
-        'NameServers',
-        Fn.join(' ', this.hostedZone.hostedZoneNameServers),
-        `NS records that the parent domain must have for ${this.hostname}; the deployment waits for them`,
+  private sizeFor(demand: MailDemand, { instanceType, connectionsPerNode }: MailStackProps): MailSizing {
+    const { vpc, nodeSubnets } = this.network;
+    const sizing = sizeFor({
+      ...demand,
+      zones: demand.zones ?? new Set(vpc.selectSubnets(nodeSubnets).availabilityZones).size,
+      instanceType: instanceType ?? demand.instanceType,
+      connectionsPerNode: connectionsPerNode ?? demand.connectionsPerNode,
+    });
+    if (sizing.clusters > 1) {
+      throw new Error(
+        `demand.users must be <= ${USERS_PER_CLUSTER_MAX} for one MailStack, got ${demand.users}; ` +
+          `make ${sizing.clusters} stacks, each with domains of its own`,
       );
     }
-    this.output('UsersObject', this.directory.location, 'Users: mail-users add --directory <this> name@domain');
-    this.output('ArchiveBucketName', this.archive.bucket.bucketName, 'Archived mail');
-    this.output('StoreId', this.store.storeId, 'Mail, indexes and queues');
-    this.output('AlarmTopicArn', this.alarmTopic.topicArn, 'Where alarms go; subscribe to it');
-  }
-
-  private output(id: string, value: string, description: string): void {
-    new CfnOutput(this, id, { value, description });
+    return sizing;
   }
 }
 
 function checkProps(props: MailStackProps, stack: Stack): void {
-  const hostname = props.hostname ?? `mail.${props.domain}`;
   for (const [name, value] of [
     ['domain', props.domain],
     ...(props.additionalDomains ?? []).map((domain) => ['additionalDomains', domain]),
-    ['hostname', hostname],
+    ['hostname', props.hostname ?? `mail.${props.domain}`],
   ]) {
     if (!Token.isUnresolved(value) && !/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/.test(value)) {
       throw new Error(`${name} must be a lower-case domain such as mail.example.com, got ${JSON.stringify(value)}`);
@@ -390,10 +380,5 @@ function checkProps(props: MailStackProps, stack: Stack): void {
   }
   if (props.hostedZone && props.hostedZoneAttributes) {
     throw new Error('hostedZone and hostedZoneAttributes are both set; remove one');
-  }
-  const zone = (props.hostedZone ?? props.hostedZoneAttributes)?.zoneName;
-  const outside = zone !== undefined && hostname !== zone && !hostname.endsWith(`.${zone}`);
-  if (outside && !Token.isUnresolved(zone) && !Token.isUnresolved(hostname)) {
-    throw new Error(`hostedZone must hold the host name ${hostname}, got ${zone}; choose the zone of a parent domain`);
   }
 }

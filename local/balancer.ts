@@ -106,7 +106,7 @@ export class LocalBalancer {
   private backend(listener: PlannedListener): string {
     const { health } = listener;
     const tls = listener.targetProtocol === 'TLS' ? ' ssl verify none' : ''; // an NLB does not verify targets either
-    const servers = this.options.plan.nodes.map(
+    const servers = this.options.plan.places.map(
       (node) =>
         `  server ${node.name} ${node.address}:${listener.targetPort} check port ${health.port}${tls} no-check-ssl`,
     );

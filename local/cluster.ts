@@ -8,11 +8,13 @@ import { CertificateAuthority } from './certificate-authority';
 import { MetadataService } from './metadata';
 import { NameServer } from './name-server';
 import { layNetwork } from './network';
-import { LocalNode } from './node';
+import { NetworkStore } from './network-store';
+import { LocalNode, type BootOptions } from './node';
 import { CACHE } from './paths';
-import { readPlan, standInValue, type Plan } from './plan';
+import { instanceId, readPlan, standInValue, type Plan, type PlannedSize } from './plan';
 import { prepare } from './prepare';
 import type { Progress } from './progress';
+import { FolderStore, type LocalStore } from './store';
 import { Template } from './template';
 
 /** A mailbox and the password that opens it. */
@@ -21,12 +23,15 @@ export interface LocalUser {
   readonly password: string;
 }
 
-export interface ClusterOptions {
+export interface ClusterOptions extends PlannedSize {
   /** Called to synthesise; resolves to the folder of the cloud assembly. */
   readonly synthesise: (folder: string) => Promise<string>;
   readonly progress: Progress;
-  /** @default - the template's minimum */
-  readonly nodes?: number;
+  /**
+   * Whether the store is behind the network, so that nodes can be cut off from it (network-store.ts). Slower.
+   * @default false - a folder
+   */
+  readonly networkStore?: boolean;
   /** Also answer on 127.0.0.1 of the network that the sandbox was started from. @default false */
   readonly personPorts?: boolean;
 }
@@ -48,7 +53,7 @@ export class LocalCluster {
         progress.step('AWS APIs (moto_server)', () => aws.start()),
       ]);
       const template = Template.read(path.join(assembly, 'MailStack.template.json'), standInValue);
-      cluster = new LocalCluster(folder, readPlan(template, options.nodes), aws, authority);
+      cluster = new LocalCluster(folder, readPlan(template, options), aws, authority, options);
       await cluster.bringUp(template, assembly, prepared.root, options);
       return cluster;
     } catch (error) {
@@ -60,10 +65,14 @@ export class LocalCluster {
   }
 
   public readonly users: LocalUser[];
+  /** Nodes that run now. */
   public readonly nodes: LocalNode[] = [];
   public readonly metadata: MetadataService;
+  public readonly store: LocalStore;
   private readonly names: NameServer;
   private loadBalancer?: LocalBalancer;
+  private bootOptions?: BootOptions;
+  private instances = 0;
 
   private constructor(
     /** Folder of this run: logs, store, authority. Removed by `stop`. */
@@ -71,10 +80,14 @@ export class LocalCluster {
     public readonly plan: Plan,
     public readonly aws: LocalAws,
     public readonly authority: CertificateAuthority,
+    options: ClusterOptions,
   ) {
     const [domain] = this.domains;
     this.users = ['alice', 'bob'].map((name) => ({ address: `${name}@${domain}`, password: `${name}-local-password` }));
-    this.metadata = new MetadataService(plan.nodes);
+    this.metadata = new MetadataService(() => this.nodes.map(({ planned }) => planned));
+    this.store = options.networkStore
+      ? new NetworkStore({ folder, address: plan.gateway, places: plan.places })
+      : new FolderStore(path.join(folder, 'store'));
     this.names = new NameServer(plan, folder);
   }
 
@@ -107,14 +120,52 @@ export class LocalCluster {
     for (const node of this.nodes) node.kill();
     this.names.stop();
     this.metadata.stop();
+    this.store.stop();
     this.aws.stop();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
+  /**
+   * Boots one more instance, at a place that is free; the balancer looks for it there. Resolves when it is healthy.
+   *
+   * @throws Error when all places are taken.
+   */
+  public async launch(): Promise<LocalNode> {
+    const node = this.place();
+    await this.boot(node);
+    return node;
+  }
+
+  /** Frees the place of an instance that has ended. */
+  public async clear(node: LocalNode): Promise<void> {
+    await node.clear();
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+  }
+
+  /** A new instance, at the place that was free for longest. */
+  private place(): LocalNode {
+    if (!this.bootOptions) throw new Error('the cluster is not up');
+    const { places } = this.plan;
+    const taken = new Set(this.nodes.map(({ name }) => name));
+    const inTurn = places.map((_place, index) => places[(this.instances + index) % places.length]);
+    const place = inTurn.find(({ name }) => !taken.has(name));
+    if (!place) throw new Error(`all ${places.length} places are taken; plan more`);
+    this.instances++;
+    const node = new LocalNode({ ...place, instanceId: instanceId(this.instances) }, this.bootOptions);
+    this.nodes.push(node);
+    return node;
+  }
+
+  private async boot(node: LocalNode): Promise<void> {
+    await node.boot();
+    await node.ready(120_000).catch(async (error: Error) => {
+      appendFileSync(path.join(this.folder, `${node.name}.log`), error.message);
+      throw new Error(`${error.message}\n${await node.diagnosis()}`);
+    });
+  }
+
   private async bringUp(template: Template, assembly: string, root: string, options: ClusterOptions): Promise<void> {
     const { progress } = options;
-    const store = path.join(this.folder, 'store');
-    mkdirSync(store);
     const certificate = await this.authority.issue(this.hostname);
 
     const published = progress.step('bundle and users in S3', async () => {
@@ -127,27 +178,22 @@ export class LocalCluster {
     });
     await layNetwork(this.plan);
     await this.metadata.start();
+    await this.store.start();
     this.names.start();
 
-    const boot = {
+    this.bootOptions = {
       root,
-      store,
+      store: this.store,
       logs: this.folder,
       awsEndpoint: this.aws.endpointFor(this.plan.gateway),
       plan: this.plan,
     };
-    this.nodes.push(...this.plan.nodes.map((planned) => new LocalNode(planned, boot)));
+    const first = this.plan.nodes.map(() => this.place());
     await Promise.all([
       // Nodes ask for their bundle until it is there; what they do before that takes as long.
       published,
-      ...this.nodes.map((node) =>
-        progress.step(`${node.name} (${node.planned.zone}, ${node.address}) booted and healthy`, async () => {
-          await node.boot();
-          await node.ready(120_000).catch(async (error: Error) => {
-            appendFileSync(path.join(this.folder, `${node.name}.log`), error.message);
-            throw new Error(`${error.message}\n${await node.diagnosis()}`);
-          });
-        }),
+      ...first.map((node) =>
+        progress.step(`${node.name} (${node.planned.zone}, ${node.address}) booted and healthy`, () => this.boot(node)),
       ),
     ]);
 

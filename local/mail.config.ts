@@ -6,6 +6,8 @@ const config: MailConfig = {
   services: ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'],
   // No public certificate authority vouches for example.com.
   nodeCertificate: 'local-ca',
+  // Its agent comes from a bucket of AWS, and there is no Systems Manager to talk to.
+  sessionManager: false,
 };
 
 export default config;

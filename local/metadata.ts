@@ -13,7 +13,7 @@ export class MetadataService {
   private readonly lifecycle = new Map<string, string>();
   private server?: Server;
 
-  constructor(private readonly nodes: PlannedNode[]) {}
+  constructor(private readonly nodes: () => readonly PlannedNode[]) {}
 
   public async start(): Promise<void> {
     this.server = createServer((request, response) => this.answer(request, response));
@@ -42,7 +42,7 @@ export class MetadataService {
       return void reply(200, token);
     }
     if (!this.tokens.has(String(request.headers['x-aws-ec2-metadata-token']))) return void reply(401);
-    const node = this.nodes.find(({ address }) => request.socket.remoteAddress === address);
+    const node = this.nodes().find(({ address }) => request.socket.remoteAddress === address);
     const value = node && this.values(node)[path];
     return void (value === undefined ? reply(404) : reply(200, value));
   }

@@ -23,7 +23,7 @@ export class NameServer {
         ...[`--listen-address=${this.plan.gateway}`, '--bind-interfaces', '--pid-file='],
         ...this.plan.balancerAddresses.map((address) => `--host-record=${hostname},${address}`),
         ...domains.map((domain) => `--mx-host=${domain},${hostname},10`),
-        ...this.plan.nodes.map((node) => `--host-record=${node.name},${node.address}`),
+        ...this.plan.places.map(({ name, address }) => `--host-record=${name},${address}`),
       ],
       openSync(path.join(this.folder, 'dnsmasq.log'), 'a'),
     );

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import type { Plan, PlannedNode } from './plan';
+import type { Plan, PlannedPlace } from './plan';
 import { run } from './run';
 
 const BRIDGE = 'vpc';
@@ -31,7 +31,7 @@ export async function layNetwork(plan: Plan): Promise<void> {
 }
 
 /** Makes the node's network namespace, joined to the cluster's network. */
-export async function plugIn(node: PlannedNode, plan: Plan): Promise<void> {
+export async function plugIn(node: PlannedPlace, plan: Plan): Promise<void> {
   const octets = node.address.split('.').map((octet) => Number(octet).toString(16).padStart(2, '0'));
   await run('ip', ['netns', 'add', node.name]);
   await batch([
@@ -48,6 +48,12 @@ export async function plugIn(node: PlannedNode, plan: Plan): Promise<void> {
     ],
     node.name,
   );
+}
+
+/** Takes the node's network namespace away. */
+export async function unplug(node: PlannedPlace): Promise<void> {
+  await run('ip', ['link', 'delete', node.name]);
+  await run('ip', ['netns', 'delete', node.name]);
 }
 
 async function batch(lines: string[], namespace?: string): Promise<void> {

@@ -1,15 +1,13 @@
 import { type ChildProcess } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { plugIn } from './network';
+import { plugIn, unplug } from './network';
 import type { Plan, PlannedNode } from './plan';
 import { run, start, waitFor, type Output, type RunOptions } from './run';
+import { STORE, type LocalStore } from './store';
 
 /** Where the nodes' file systems are mounted: a tmpfs of the sandbox. */
 const MOUNTS = '/run/mail-nodes';
-
-/** Where nodes expect the mail store. */
-export const STORE = '/srv/mail-store';
 
 /** Units that have nothing to do, or can't do it, in a container: they are masked. */
 const UNITS_OF_A_WHOLE_MACHINE = [
@@ -21,15 +19,14 @@ const UNITS_OF_A_WHOLE_MACHINE = [
   // There is no mirror here; its wait for one would go on during the tests.
   'apt-daily.timer',
   'apt-daily-upgrade.timer',
-  // The store is mounted from outside, not by NFS.
+  // There is no NFS here.
   'run-rpc_pipefs.mount',
 ];
 
 export interface BootOptions {
   /** Folder of the root file system under the node's own changes. */
   readonly root: string;
-  /** Folder that stands for the shared store. */
-  readonly store: string;
+  readonly store: LocalStore;
   /** Folder for the node's console log. */
   readonly logs: string;
   /** URL of the AWS stand-in. */
@@ -63,11 +60,11 @@ export class LocalNode {
     const nspawn = [
       ...['systemd-nspawn', '--quiet', '--boot', '--register=no', '--keep-unit', '--link-journal=no'],
       ...['--resolv-conf=off', '--console=pipe', '--capability=CAP_NET_ADMIN', `--machine=${this.name}`],
-      ...[`--directory=${root}`, `--bind=${this.options.store}:${STORE}`],
+      ...[`--directory=${root}`, ...this.options.store.arguments()],
       `--network-namespace-path=/run/netns/${this.name}`,
     ];
     const inGroup = 'mkdir -p "$0" && echo 0 > "$0/cgroup.procs" && exec "$@"';
-    this.process = start('sh', ['-c', inGroup, `${process.env.MAIL_CGROUP}/${this.name}`, ...nspawn], log, {
+    this.process = start('sh', ['-c', inGroup, this.group, ...nspawn], log, {
       env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
     });
     const spawned = this.process.pid;
@@ -106,7 +103,7 @@ export class LocalNode {
     return (await this.exec(['bash', '-c', script], options)).stdout;
   }
 
-  /** Ends every process of the machine at once, as a power cut would. */
+  /** Ends every process of the machine at once. */
   public kill(): void {
     for (const pid of [this.process?.pid, this.leader]) {
       try {
@@ -117,10 +114,51 @@ export class LocalNode {
     }
   }
 
+  /** Ends the machine as a power cut does: nobody hears from it any more, not even that its connections are closed. */
+  public async cutPower(): Promise<void> {
+    await this.unplug();
+    this.thaw(); // a frozen process dies when it goes on
+    this.kill();
+  }
+
+  /** Takes the network cable out. */
+  public async unplug(): Promise<void> {
+    await run('ip', ['link', 'set', this.name, 'down']);
+  }
+
+  /** Puts the network cable in again. */
+  public async plugAgain(): Promise<void> {
+    await run('ip', ['link', 'set', this.name, 'up']);
+  }
+
+  /** Stops every process of the machine, and its kernel's work for them, where they are. */
+  public freeze(): void {
+    writeFileSync(path.join(this.group, 'cgroup.freeze'), '1');
+  }
+
+  public thaw(): void {
+    writeFileSync(path.join(this.group, 'cgroup.freeze'), '0');
+  }
+
+  /** Frees the place of a machine that has ended. */
+  public async clear(): Promise<void> {
+    this.kill();
+    await waitFor(`the processes of ${this.name} to end`, 20_000, async () =>
+      readFileSync(path.join(this.group, 'cgroup.events'), 'utf8').includes('populated 0') ? true : undefined,
+    );
+    await unplug(this.planned);
+    await run('umount', ['--lazy', path.join(MOUNTS, this.name, 'root')]);
+  }
+
+  private get group(): string {
+    return `${process.env.MAIL_CGROUP}/${this.name}`;
+  }
+
   /** What helps to see why a node is not ready. */
   public async diagnosis(): Promise<string> {
     const script =
-      'tail -n 25 /var/log/cloud-init-output.log; systemctl --no-pager --failed; journalctl --no-pager -p warning -n 25';
+      'tail -n 25 /var/log/cloud-init-output.log; systemctl --no-pager --failed; journalctl --no-pager -p warning -n 25; ' +
+      'tail -n 20 /var/log/mail-store.log 2>/dev/null';
     return this.shell(script, { timeout: 10_000 }).catch((error: Error) => error.message);
   }
 
@@ -158,6 +196,7 @@ export class LocalNode {
       rmSync(path.join(root, 'etc/systemd/system', unit), { force: true });
       symlinkSync('/dev/null', path.join(root, 'etc/systemd/system', unit));
     }
+    for (const [file, text] of Object.entries(this.options.store.files(this.planned))) write(file, text);
     mkdirSync(path.join(root, STORE), { recursive: true });
     return root;
   }

@@ -24,18 +24,33 @@ export interface PlannedHealthCheck {
   readonly unhealthyAfter: number;
 }
 
-export interface PlannedNode {
+/** A place in the cluster's network that a node can take. */
+export interface PlannedPlace {
   readonly name: string;
-  readonly instanceId: string;
   readonly zone: string;
   /** Address in the zone's node subnet. */
   readonly address: string;
 }
 
+export interface PlannedNode extends PlannedPlace {
+  readonly instanceId: string;
+}
+
+/** How large the cluster is to be; for tests and experiments. */
+export interface PlannedSize {
+  /** Nodes at the start. @default - the group's minimum */
+  readonly nodes?: number;
+  /** Nodes that there can be at a time, with those that replace others. @default - as many as at the start */
+  readonly places?: number;
+}
+
 /** What the template says of the cluster, as far as one machine can be it. */
 export interface Plan {
   readonly listeners: PlannedListener[];
+  /** Nodes at the start. */
   readonly nodes: PlannedNode[];
+  /** Where nodes can be; the balancer looks for them there. Those of `nodes` come first. */
+  readonly places: PlannedPlace[];
   /** The balancer's address in each zone's edge subnet. */
   readonly balancerAddresses: string[];
   /** Prefix length of the network that holds all of these addresses. */
@@ -48,17 +63,20 @@ export interface Plan {
   readonly environment: { readonly [key: string]: string };
 }
 
-/** Reads the plan of the cluster. `count` overrides the group's size, for small tests. */
-export function readPlan(template: Template, count?: number): Plan {
+/** Reads the plan of the cluster. */
+export function readPlan(template: Template, size: PlannedSize = {}): Plan {
   const [, group] = template.only('AWS::AutoScaling::AutoScalingGroup');
   const [, vpc] = template.only('AWS::EC2::VPC');
   const [network, prefix] = template.text(vpc.Properties.CidrBlock).split('/');
   const userData = readUserData(template, group);
+  const count = size.nodes ?? Number(template.text(group.Properties.MinSize));
+  const places = readPlaces(template, group, Math.max(count, size.places ?? 0));
   return {
     listeners: template
       .ofType('AWS::ElasticLoadBalancingV2::Listener')
       .map(([, listener]) => readListener(template, listener)),
-    nodes: readNodes(template, group, count),
+    nodes: places.slice(0, count).map((place, index) => ({ ...place, instanceId: instanceId(index + 1) })),
+    places,
     balancerAddresses: readBalancerAddresses(template),
     prefixLength: Number(prefix),
     gateway: offset(network, 2 ** (32 - Number(prefix)) - 2),
@@ -109,20 +127,23 @@ function readListener(template: Template, listener: Resource): PlannedListener {
   };
 }
 
-function readNodes(template: Template, group: Resource, count?: number): PlannedNode[] {
+function readPlaces(template: Template, group: Resource, count: number): PlannedPlace[] {
   const subnets = (group.Properties.VPCZoneIdentifier as unknown[]).map((reference) => template.follow(reference)[1]);
-  const size = count ?? Number(template.text(group.Properties.MinSize));
-  return Array.from({ length: size }, (_unused, index) => {
+  return Array.from({ length: count }, (_unused, index) => {
     const subnet = subnets[index % subnets.length];
     const [network] = template.text(subnet.Properties.CidrBlock).split('/');
     return {
       name: `node${index + 1}`,
-      instanceId: `i-${String(index + 1).padStart(17, '0')}`,
       zone: template.text(subnet.Properties.AvailabilityZone),
       // AWS keeps the first four addresses of a subnet.
       address: offset(network, 10 + Math.floor(index / subnets.length)),
     };
   });
+}
+
+/** Id of the cluster's nth instance. */
+export function instanceId(number: number): string {
+  return `i-${String(number).padStart(17, '0')}`;
 }
 
 function readBalancerAddresses(template: Template): string[] {

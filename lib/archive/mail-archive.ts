@@ -1,11 +1,9 @@
-import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import { Duration } from 'aws-cdk-lib';
 import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
-import { IKey, Key } from 'aws-cdk-lib/aws-kms';
-import { Bucket, BucketEncryption, IBucket, LifecycleRule, StorageClass } from 'aws-cdk-lib/aws-s3';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { Bucket, IBucket, LifecycleRule, StorageClass } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
-import { acknowledge } from '../compliance';
-import { PRIVATE_BUCKET } from '../private/private-bucket';
-import { inRegulatoryPacks } from '../private/rule-packs';
+import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { pinFlags } from '../private/pin-flags';
 import { ArchiveLock } from './archive-lock';
 
@@ -82,7 +80,7 @@ export class MailArchive extends Construct {
       this.bucket = props.bucket;
       this.encryptionKey = props.bucket.encryptionKey;
     } else {
-      this.encryptionKey = props.encryptionKey ?? this.createKey();
+      this.encryptionKey = props.encryptionKey ?? createBucketKey(this, 'Key', 'Mail archive');
       this.bucket = this.createBucket(this.encryptionKey, glacierAfter, deepArchiveAfter, props);
     }
   }
@@ -97,20 +95,10 @@ export class MailArchive extends Construct {
     return this.bucket.grantRead(grantee);
   }
 
-  private createKey(): Key {
-    return new Key(this, 'Key', {
-      description: 'Mail archive',
-      enableKeyRotation: true,
-      removalPolicy: RemovalPolicy.RETAIN,
-    });
-  }
-
   private createBucket(key: IKey, glacierAfter: Duration, deepArchiveAfter: Duration, props: MailArchiveProps): Bucket {
     const bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
-      encryption: BucketEncryption.KMS,
-      encryptionKey: key,
-      bucketKeyEnabled: true,
+      ...encryptedWith(key),
       // On from the start, so that a retention can be set later on the same bucket.
       objectLockEnabled: true,
       objectLockDefaultRetention: props.objectLock?.defaultRetention,
@@ -128,16 +116,7 @@ export class MailArchive extends Construct {
         ...(props.journalExpireAfter ? [expireJournal(props.journalExpireAfter)] : []),
       ],
     });
-    acknowledge(
-      bucket,
-      ...inRegulatoryPacks('S3BucketReplicationEnabled').map((id) => ({
-        id,
-        reason:
-          'The archive is stored in three or more zones of this region and is versioned ' +
-          "(test/archive/mail-archive.test.ts). A copy in a second region is the owner's choice of disaster recovery, " +
-          'not a default: law may forbid that mail leaves the region.',
-      })),
-    );
+    acknowledgeOneRegion(bucket, 'Archived mail is versioned (test/archive/mail-archive.test.ts).');
     return bucket;
   }
 }

@@ -1,13 +1,11 @@
-import { Duration, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
+import { Duration, Stack, Token } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
-import { IKey, Key } from 'aws-cdk-lib/aws-kms';
-import { Bucket, BucketEncryption, IBucket } from 'aws-cdk-lib/aws-s3';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
-import { acknowledge } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
-import { PRIVATE_BUCKET } from '../private/private-bucket';
-import { inRegulatoryPacks } from '../private/rule-packs';
+import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { IMailDirectory } from './mail-directory';
 
 /** Properties of `FileDirectory`. */
@@ -63,7 +61,7 @@ export class FileDirectory extends Construct implements IMailDirectory {
       this.bucket = props.bucket;
       this.encryptionKey = props.encryptionKey ?? props.bucket.encryptionKey;
     } else {
-      this.encryptionKey = props.encryptionKey ?? this.createKey();
+      this.encryptionKey = props.encryptionKey ?? createBucketKey(this, 'Key', 'Mail users');
       this.bucket = this.createBucket(this.encryptionKey, props.accessLogsBucket);
     }
     this.location = `s3://${this.bucket.bucketName}/${objectKey}`;
@@ -73,20 +71,10 @@ export class FileDirectory extends Construct implements IMailDirectory {
     };
   }
 
-  private createKey(): Key {
-    return new Key(this, 'Key', {
-      description: 'Mail users',
-      enableKeyRotation: true,
-      removalPolicy: RemovalPolicy.RETAIN,
-    });
-  }
-
   private createBucket(key: IKey, accessLogsBucket?: IBucket): Bucket {
     const bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
-      encryption: BucketEncryption.KMS,
-      encryptionKey: key,
-      bucketKeyEnabled: true,
+      ...encryptedWith(key),
       serverAccessLogsBucket: accessLogsBucket,
       serverAccessLogsPrefix: accessLogsBucket ? 'directory/' : undefined,
       lifecycleRules: [
@@ -97,15 +85,7 @@ export class FileDirectory extends Construct implements IMailDirectory {
         },
       ],
     });
-    acknowledge(
-      bucket,
-      ...inRegulatoryPacks('S3BucketReplicationEnabled').map((id) => ({
-        id,
-        reason:
-          'The users file is stored in three or more zones of this region, with 90 days of versions ' +
-          "(test/directory/file-directory.test.ts). A copy in a second region is the owner's choice of disaster recovery.",
-      })),
-    );
+    acknowledgeOneRegion(bucket, 'The users file has 90 days of versions (test/directory/file-directory.test.ts).');
     return bucket;
   }
 

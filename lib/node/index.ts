@@ -1,8 +1,11 @@
 export { METRIC_NAMESPACE } from './fleet-metrics';
+export * from './fleet-options';
 export * from './lease-table';
 export * from './mail-bundle';
 export * from './mail-fleet';
+export * from './maintenance-window';
 export * from './node-configuration';
+export { DRAIN_HOOK } from './node-group';
 export * from './node-role';
 export * from './node-secret';
 export * from './node-template';

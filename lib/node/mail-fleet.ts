@@ -1,16 +1,6 @@
 import { Annotations, Duration, Size, Stack, Token } from 'aws-cdk-lib';
-import {
-  AdditionalHealthCheckType,
-  AutoScalingGroup,
-  CfnAutoScalingGroup,
-  DefaultResult,
-  GroupMetrics,
-  HealthChecks,
-  InstanceRefreshStrategy,
-  LifecycleTransition,
-  UpdatePolicy,
-} from 'aws-cdk-lib/aws-autoscaling';
-import { Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import { AutoScalingGroup, CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
+import { IAlarm, Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import {
   Connections,
   IConnectable,
@@ -29,20 +19,21 @@ import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
 import { allowAutoScaling } from '../security/key-policy';
 import { agentMetric, cpuMetric } from './fleet-metrics';
+import { FleetOptions } from './fleet-options';
 import { LeaseTable } from './lease-table';
 import { MailBundle } from './mail-bundle';
 import { NodeConfiguration } from './node-configuration';
 import { mergeEnvironments } from './node-environment';
+import { createNodeGroup } from './node-group';
 import { NodeRole } from './node-role';
 import { NodeSecret } from './node-secret';
+import { nodeSettings } from './node-settings';
 import { NodeTemplate } from './node-template';
+import { rollBackOnAlarms } from './rollback-alarms';
 import { connectionsPerNode } from './sizing';
 
-/** Name of the lifecycle hook that a node completes when it is drained. */
-export const DRAIN_HOOK = 'drain';
-
 /** Properties of `MailFleet`. */
-export interface MailFleetProps {
+export interface MailFleetProps extends FleetOptions {
   /** Network of the nodes. */
   readonly vpc: IVpc;
 
@@ -89,46 +80,10 @@ export interface MailFleetProps {
   readonly nodeSecret?: NodeSecret;
 
   /**
-   * Instance type; its processor decides the image.
-   * @default m7g.large
-   */
-  readonly instanceType?: InstanceType;
-
-  /**
    * Image of the nodes: Debian 13 with cloud-init, awscli and python3.
    * @default - Debian's current image for the processor, looked up at each deployment
    */
   readonly machineImage?: IMachineImage;
-
-  /**
-   * Fewest nodes.
-   * @default - one for each zone of `vpcSubnets`
-   */
-  readonly minNodes?: number;
-
-  /**
-   * Most nodes.
-   * @default - twice `minNodes`
-   */
-  readonly maxNodes?: number;
-
-  /**
-   * Client connections that a node is sized for. Nodes are added when 70 % are in use, so 30 % is always in reserve.
-   * @default - from the instance type, see `connectionsPerNode`
-   */
-  readonly connectionsPerNode?: number;
-
-  /**
-   * Largest message, both in and out.
-   * @default Size.mebibytes(50)
-   */
-  readonly messageSizeMax?: Size;
-
-  /**
-   * Size of a mailbox, unless the user has a size of their own. Whole MiB.
-   * @default Size.gibibytes(5)
-   */
-  readonly mailboxQuota?: Size;
 
   /**
    * Root volume, gp3.
@@ -142,31 +97,6 @@ export interface MailFleetProps {
    * @default - the account's AWS managed key for EBS
    */
   readonly encryptionKey?: IKey;
-
-  /**
-   * Time that a node has to hand over its connections and queue before it is terminated: 30 seconds to 115 minutes.
-   * @default Duration.minutes(5)
-   */
-  readonly drainTimeout?: Duration;
-
-  /**
-   * Time that a new node has from its start until it must be healthy.
-   * @default Duration.minutes(10)
-   */
-  readonly bootTimeout?: Duration;
-
-  /**
-   * Time that a deployment waits after each new node before it replaces the next, and in which an unhealthy one stops
-   * the deployment. Not shorter than `bootTimeout`.
-   * @default Duration.minutes(15)
-   */
-  readonly pauseTime?: Duration;
-
-  /**
-   * Whether operators can open a shell on nodes by Session Manager. There is no SSH in any case.
-   * @default true
-   */
-  readonly sessionManager?: boolean;
 
   /**
    * Where the group tells of each node that starts, stops, or can't.
@@ -204,6 +134,11 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   public readonly minNodes: number;
   public readonly maxNodes: number;
 
+  /** Time that a new node has from its start until it must be healthy. */
+  public readonly bootTimeout: Duration;
+
+  private readonly rollbackAlarms: IAlarm[] = [];
+
   constructor(scope: Construct, id: string, props: MailFleetProps) {
     super(scope, id);
     const zones = new Set(props.vpc.selectSubnets(props.vpcSubnets).availabilityZones).size;
@@ -213,6 +148,8 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     const instanceType = props.instanceType ?? new InstanceType('m7g.large');
     this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType);
     checkPositiveInteger('connectionsPerNode', this.connectionsPerNode);
+    const times = settleTimes(props);
+    this.bootTimeout = times.bootTimeout;
     this.clusterName = props.clusterName ?? Stack.of(this).stackName;
     if (zones < 3) {
       Annotations.of(this).addWarningV2(
@@ -237,18 +174,45 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     this.launchTemplate = new NodeTemplate(this, 'Template', {
       instanceType,
       machineImage: props.machineImage,
-      environment: this.environment(props, configurations),
+      environment: mergeEnvironments(
+        nodeSettings(this, {
+          ...props,
+          clusterName: this.clusterName,
+          connectionsPerNode: this.connectionsPerNode,
+          drainTimeout: times.drainTimeout,
+        }),
+        configurations,
+      ),
       bundle,
       role: nodeRole.role,
       securityGroup: props.securityGroup,
       rootVolumeSize: props.rootVolumeSize ?? Size.gibibytes(20),
       encryptionKey: props.encryptionKey,
     }).launchTemplate;
-    this.autoScalingGroup = this.createGroup(props);
+    this.autoScalingGroup = createNodeGroup(this, 'Group', {
+      vpc: props.vpc,
+      vpcSubnets: props.vpcSubnets,
+      launchTemplate: this.launchTemplate,
+      minNodes: this.minNodes,
+      maxNodes: this.maxNodes,
+      ...times,
+      utilization: this.metricConnectionUtilization(),
+      targetGroups: props.targetGroups ?? [],
+      notificationsTopic: props.notificationsTopic,
+    });
     this.autoScalingGroup.node.addDependency(...nodeRole.bootPolicies);
+    this.rollBackOn(...(props.rollbackAlarms ?? []));
     nodeRole.allowLifecycle(this.autoScalingGroup.node.defaultChild as CfnAutoScalingGroup);
-    this.drainBeforeTermination(drainTimeout(props));
-    this.scaleOnConnections();
+  }
+
+  /**
+   * Rolls a deployment back when one of these alarms, too, goes off while nodes are replaced.
+   *
+   * @throws as for `rollbackAlarms`
+   */
+  public rollBackOn(...alarms: IAlarm[]): void {
+    this.rollbackAlarms.push(...alarms);
+    rollBackOnAlarms(this.autoScalingGroup, this.rollbackAlarms);
   }
 
   /** Client connections of all nodes together. */
@@ -328,100 +292,29 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     const nodeSecret = props.nodeSecret ?? new NodeSecret(this, 'NodeSecret', { encryptionKey });
     return [leases.configurationFor(this.clusterName), nodeSecret.configuration];
   }
-
-  private environment(props: MailFleetProps, configurations: NodeConfiguration[]): { [key: string]: string } {
-    const { region } = Stack.of(this);
-    const own = {
-      MAIL_CLUSTER: this.clusterName,
-      AWS_REGION: region,
-      AWS_DEFAULT_REGION: region,
-      MAIL_DOMAINS: nonEmpty('domains', props.domains).join(' '),
-      MAIL_HOSTNAME: props.hostname,
-      MAIL_SERVICES: nonEmpty('services', props.services)
-        .map(({ name }) => name)
-        .join(' '),
-      MAIL_NODE_NETWORK: props.vpc.vpcCidrBlock,
-      MAIL_CONNECTIONS_MAX: `${this.connectionsPerNode}`,
-      MAIL_MESSAGE_SIZE_MAX: `${(props.messageSizeMax ?? Size.mebibytes(50)).toBytes()}`,
-      MAIL_QUOTA: dovecotSize(props.mailboxQuota ?? Size.gibibytes(5)),
-      MAIL_SESSION_MANAGER: (props.sessionManager ?? true) ? 'yes' : 'no',
-      MAIL_DRAIN_HOOK: DRAIN_HOOK,
-      MAIL_DRAIN_SECONDS: `${drainTimeout(props).toSeconds()}`,
-    };
-    return mergeEnvironments(own, configurations);
-  }
-
-  private createGroup(props: MailFleetProps): AutoScalingGroup {
-    const bootTimeout = props.bootTimeout ?? Duration.minutes(10);
-    const pauseTime = props.pauseTime ?? Duration.minutes(15);
-    if (pauseTime.toSeconds() < bootTimeout.toSeconds()) {
-      throw new Error(
-        `pauseTime must be >= bootTimeout (${bootTimeout.toSeconds()} s), got ${pauseTime.toSeconds()} s; raise pauseTime`,
-      );
-    }
-    const group = new AutoScalingGroup(this, 'Group', {
-      vpc: props.vpc,
-      vpcSubnets: props.vpcSubnets,
-      launchTemplate: this.launchTemplate,
-      minCapacity: this.minNodes,
-      maxCapacity: this.maxNodes,
-      // Exactly this one type: with more, the rule AutoScalingGroupELBHealthCheckRequired does not recognise it.
-      healthChecks: HealthChecks.withAdditionalChecks({
-        additionalTypes: [AdditionalHealthCheckType.ELB],
-        gracePeriod: bootTimeout,
-      }),
-      defaultInstanceWarmup: bootTimeout,
-      groupMetrics: [GroupMetrics.all()],
-      notifications: props.notificationsTopic ? [{ topic: props.notificationsTopic }] : undefined,
-      // A new node is there before an old one goes, and has been healthy for the pause before the next batch.
-      updatePolicy: UpdatePolicy.instanceRefresh({
-        strategy: InstanceRefreshStrategy.ROLLING,
-        minHealthyPercentage: 100,
-        maxHealthyPercentage: 110,
-        instanceWarmup: pauseTime,
-        skipMatching: true,
-      }),
-    });
-    for (const targetGroup of props.targetGroups ?? []) {
-      group.attachToNetworkTargetGroup(targetGroup);
-    }
-    // In a zonal shift the balancer keeps clients out of the zone. Nodes there are left alone: they may only look
-    // unhealthy, and they hold sessions and queues of their users.
-    (group.node.defaultChild as CfnAutoScalingGroup).availabilityZoneImpairmentPolicy = {
-      zonalShiftEnabled: true,
-      impairedZoneHealthCheckBehavior: 'IgnoreUnhealthy',
-    };
-    return group;
-  }
-
-  private drainBeforeTermination(timeout: Duration): void {
-    this.autoScalingGroup.addLifecycleHook('Drain', {
-      lifecycleHookName: DRAIN_HOOK,
-      lifecycleTransition: LifecycleTransition.INSTANCE_TERMINATING,
-      // The node ends by itself after the timeout; the hook gives it time to say so.
-      heartbeatTimeout: timeout.plus(Duration.seconds(60)),
-      // A node that does not answer is terminated with either result: its mail and its queue are on the store. CONTINUE
-      // also runs the hooks that an owner may have added, where ABANDON would skip them.
-      defaultResult: DefaultResult.CONTINUE,
-    });
-  }
-
-  private scaleOnConnections(): void {
-    this.autoScalingGroup.scaleToTrackMetric('Connections', {
-      metric: this.metricConnectionUtilization(),
-      targetValue: 70,
-    });
-  }
 }
 
-function drainTimeout(props: MailFleetProps): Duration {
-  const timeout = props.drainTimeout ?? Duration.minutes(5);
-  const seconds = timeout.toSeconds();
+interface Times {
+  readonly bootTimeout: Duration;
+  readonly pauseTime: Duration;
+  readonly drainTimeout: Duration;
+}
+
+function settleTimes(options: FleetOptions): Times {
+  const bootTimeout = options.bootTimeout ?? Duration.minutes(10);
+  const pauseTime = options.pauseTime ?? Duration.minutes(15);
+  if (pauseTime.toSeconds() < bootTimeout.toSeconds()) {
+    throw new Error(
+      `pauseTime must be >= bootTimeout (${bootTimeout.toSeconds()} s), got ${pauseTime.toSeconds()} s; raise pauseTime`,
+    );
+  }
+  const drainTimeout = options.drainTimeout ?? Duration.minutes(5);
+  const seconds = drainTimeout.toSeconds();
   // A hook lasts 7200 s at most, of which one minute is ours.
   if (seconds < 30 || seconds > 6900) {
     throw new Error(`drainTimeout must be 30 to 6900 seconds, got ${seconds}; choose a time in between`);
   }
-  return timeout;
+  return { bootTimeout, pauseTime, drainTimeout };
 }
 
 function checkNodes(minNodes: number, maxNodes: number): void {
@@ -436,17 +329,4 @@ function checkPositiveInteger(name: string, value: number): void {
   if (!Token.isUnresolved(value) && (!Number.isInteger(value) || value < 1)) {
     throw new Error(`${name} must be a whole number >= 1, got ${value}; raise ${name}`);
   }
-}
-
-function nonEmpty<T>(name: string, values: T[]): T[] {
-  if (values.length === 0) {
-    throw new Error(`${name} must have at least one entry, got none; add one`);
-  }
-  return values;
-}
-
-/** Size in the notation of Dovecot's settings. */
-function dovecotSize(size: Size): string {
-  const mebibytes = size.toMebibytes();
-  return mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
 }

@@ -1,2 +1,3 @@
+export * from './alarm-thresholds';
 export * from './alarm-topic';
 export * from './mail-alarms';

@@ -8,10 +8,11 @@ import { Construct } from 'constructs';
 import { MailEdge } from '../edge';
 import { MailFleet } from '../node';
 import { IMailStore } from '../storage';
+import { AlarmThresholds } from './alarm-thresholds';
 import { AlarmTopic } from './alarm-topic';
 
 /** Properties of `MailAlarms`. */
-export interface MailAlarmsProps {
+export interface MailAlarmsProps extends AlarmThresholds {
   /**
    * Nodes to watch.
    * @default - no alarms on nodes
@@ -47,36 +48,6 @@ export interface MailAlarmsProps {
    * @default - a new key
    */
   readonly encryptionKey?: IKey;
-
-  /**
-   * Messages in one node's queue that are too many.
-   * @default 1000
-   */
-  readonly queueLengthMax?: number;
-
-  /**
-   * Age of a queued message that is too old. Other servers' greylisting and short outages delay mail by some minutes.
-   * @default Duration.minutes(30)
-   */
-  readonly queueAgeMax?: Duration;
-
-  /**
-   * Days that a certificate must still be valid.
-   * @default 30
-   */
-  readonly certificateDaysMin?: number;
-
-  /**
-   * TLS handshakes with clients that may fail in five minutes. Scanners fail some all the time.
-   * @default 100
-   */
-  readonly clientTlsErrorsMax?: number;
-
-  /**
-   * Size of the store that you want to be told of, such as the size that the budget covers.
-   * @default - no alarm; the store itself has no limit
-   */
-  readonly storeSizeMax?: Size;
 }
 
 interface Rule {
@@ -86,6 +57,8 @@ interface Rule {
   readonly comparison?: ComparisonOperator;
   /** @default 3 */
   readonly evaluationPeriods?: number;
+  /** Of `evaluationPeriods`. @default - all */
+  readonly datapointsToAlarm?: number;
   /** @default NOT_BREACHING */
   readonly missing?: TreatMissingData;
   /** What happened, and what to check first. */
@@ -93,6 +66,12 @@ interface Rule {
 }
 
 const FIVE_MINUTES = { period: Duration.minutes(5) };
+
+/**
+ * What new nodes that are bad set off, and a deployment of good ones does not. Not among them: QueueOld, which one message
+ * to a server that is down sets off, and what depends on load (docs/adr/0007-rollback-on-alarm.md).
+ */
+const SIGNS_OF_BAD_NODES = ['NodesNotReady', 'MembersLow', 'LeaseLost', 'QueueLong', 'TargetTlsErrors'];
 
 /**
  * The alarms of a mail system. Each tells one topic when it starts and when it ends, and says in its description what
@@ -115,6 +94,9 @@ export class MailAlarms extends Construct {
     if (props.edge) {
       this.watchEdge(props.edge, props.clientTlsErrorsMax ?? 100);
     }
+    if (props.edge && props.fleet) {
+      this.watchNewNodes(props.edge, props.fleet.bootTimeout);
+    }
     if (props.store) {
       this.watchStore(props.store, props.storeSizeMax);
     }
@@ -129,6 +111,11 @@ export class MailAlarms extends Construct {
           'which validates it is still in the zone.',
       });
     }
+  }
+
+  /** Those alarms that mean that new nodes are bad, for `rollbackAlarms` of a fleet. */
+  public get rollbackAlarms(): Alarm[] {
+    return SIGNS_OF_BAD_NODES.filter((id) => id in this.alarms).map((id) => this.alarms[id]);
   }
 
   private watchMachines(fleet: MailFleet): void {
@@ -213,6 +200,13 @@ export class MailAlarms extends Construct {
         `Fewer nodes than the ${fleet.minNodes} that there should be have served mailboxes for 10 minutes. Check first: ` +
         'instances in the Auto Scaling group, then `curl localhost:8080/health` on those that are not in the ring.',
     });
+    this.add('LeaseSlow', {
+      metric: fleet.metricLeaseAge(FIVE_MINUTES),
+      threshold: 2000,
+      description:
+        'Leases are renewed each second, and a node stops after 3 seconds without: one comes close again and again. Check ' +
+        "first: the table's latency and throttled requests in CloudWatch, then CPU and memory of the node.",
+    });
     this.add('LeaseLost', {
       metric: fleet.metricLeasesLost(FIVE_MINUTES),
       threshold: 0,
@@ -220,6 +214,22 @@ export class MailAlarms extends Construct {
       description:
         'A node could not renew its lease and ended all sessions, before others took over. Check first: `journalctl -u ' +
         "mail-agent -p warning` on the node, then the table's throttled requests and the way to DynamoDB.",
+    });
+  }
+
+  /** A node that boots is unhealthy until it has booted, so this waits longer than UnhealthyHosts. */
+  private watchNewNodes(edge: MailEdge, bootTimeout: Duration): void {
+    const minutes = Math.ceil(bootTimeout.toMinutes({ integral: false }));
+    this.add('NodesNotReady', {
+      metric: edge.metricUnhealthyHosts({ period: Duration.minutes(1) }),
+      threshold: 0,
+      // A node that the group gave up is replaced by another one that boots: some healthy minutes lie between.
+      evaluationPeriods: minutes + 5,
+      datapointsToAlarm: minutes,
+      description:
+        `For longer than the ${minutes} minutes that a boot may take, a node has failed its health checks. A deployment ` +
+        'under way is rolled back. Check first: `journalctl -t mail-bootstrap.sh` on the node, then `curl ' +
+        'localhost:8080/health`.',
     });
   }
 
@@ -291,6 +301,7 @@ export class MailAlarms extends Construct {
       threshold: rule.threshold,
       comparisonOperator: rule.comparison ?? ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: rule.evaluationPeriods ?? 3,
+      datapointsToAlarm: rule.datapointsToAlarm,
       treatMissingData: rule.missing ?? TreatMissingData.NOT_BREACHING,
       alarmDescription: rule.description,
     });

@@ -38,11 +38,22 @@ test('every field reaches the template', () => {
     nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c-AbCdEf' },
     mailboxQuotaMiB: 2048,
     messageSizeMiB: 25,
+    maintenanceWindow: { start: '03:30', timeZone: 'Europe/Berlin' },
+    trashDays: 30,
+    junkDays: 14,
+    pauseMinutes: 20,
+    rollbackOnAlarm: false,
+    sessionManager: false,
     shieldAdvanced: true,
     archiveLock: { mode: 'compliance', days: 400 },
     alarmEmail: 'ops@example.net',
   });
-  made.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '5', MaxSize: '7' });
+  made.hasResource('AWS::AutoScaling::AutoScalingGroup', {
+    Properties: { MinSize: '5', MaxSize: '7' },
+    UpdatePolicy: {
+      AutoScalingInstanceRefresh: { Preferences: { InstanceWarmup: 1200, AlarmSpecification: Match.absent() } },
+    },
+  });
   made.hasResourceProperties('AWS::EC2::LaunchTemplate', {
     LaunchTemplateData: Match.objectLike({ InstanceType: 't4g.large' }),
   });
@@ -67,11 +78,23 @@ test('every field reaches the template', () => {
     'MAIL_QUOTA=2G',
     'MAIL_MESSAGE_SIZE_MAX=26214400',
     'MAIL_CERTIFICATE=secret',
+    'MAIL_SESSION_MANAGER=no',
+    'MAIL_MAINTENANCE=\\\\\\"*-*-* 03:30 Europe/Berlin\\\\\\"',
+    'MAIL_TRASH_DAYS=30',
+    'MAIL_JUNK_DAYS=14',
     '192.0.2.0/24',
     'pl-01234567',
   ]) {
     expect(text).toContain(value.replaceAll('\\\\\\', '\\'));
   }
+});
+
+test('users choose the size', () => {
+  const made = template({ users: 10_000 });
+  made.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '9', MaxSize: '18' });
+  made.hasResourceProperties('AWS::EC2::LaunchTemplate', {
+    LaunchTemplateData: Match.objectLike({ InstanceType: 'm7g.xlarge' }),
+  });
 });
 
 test.each([
@@ -132,6 +155,16 @@ test.each<[string, Partial<MailConfig>, string]>([
   ['ranges overlap', { allow: { imaps: { cidrs: ['10.0.0.0/8', '10.1.0.0/16'] } } }, 'allow.imaps.cidrs'],
   ['a range is none', { allow: { imaps: { cidrs: ['300.0.0.0/8'] } } }, 'allow.imaps.cidrs'],
   ['a size is not known', { instanceType: 'p4d.24xlarge' }, 'set connectionsPerNode'],
+  [
+    'there is no such time',
+    { maintenanceWindow: { start: '25:00' } },
+    'maintenanceWindow.start must be a time from 00:00',
+  ],
+  [
+    'there is no such time zone',
+    { maintenanceWindow: { start: '02:00', timeZone: 'Berlin' } },
+    'maintenanceWindow.timeZone must be UTC',
+  ],
   ['nobody answers for the certificate', { nodeCertificate: 'dns-01' }, 'certificateEmail must be given'],
 ])('fails when %s', (_name, config, message) => {
   expect(() => buildMailApp({ domain: 'example.com', ...config })).toThrow(message);

@@ -9,7 +9,7 @@ import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { MailService } from '../../lib/access/mail-service';
-import { MailBundle, MailFleet, MailFleetProps } from '../../lib/node';
+import { MailBundle, MailFleet, MailFleetProps, MaintenanceWindow } from '../../lib/node';
 import { environments, flagSets, testStack } from '../support/apps';
 import { openFindings } from '../support/nag';
 
@@ -107,6 +107,8 @@ describe.each(flagSets)('with $flags', ({ context }) => {
         MaxSize: '6',
         HealthCheckType: 'ELB',
         HealthCheckGracePeriod: 600,
+        DefaultInstanceWarmup: 600,
+        InstanceMaintenancePolicy: { MinHealthyPercentage: 100, MaxHealthyPercentage: 200 },
         AvailabilityZoneImpairmentPolicy: {
           ZonalShiftEnabled: true,
           ImpairedZoneHealthCheckBehavior: 'IgnoreUnhealthy',
@@ -119,7 +121,9 @@ describe.each(flagSets)('with $flags', ({ context }) => {
             MinHealthyPercentage: 100,
             MaxHealthyPercentage: 110,
             InstanceWarmup: 900,
+            BakeTime: 900,
             SkipMatching: true,
+            AlarmSpecification: Match.absent(),
           },
         },
       },
@@ -216,11 +220,14 @@ describe.each(flagSets)('with $flags', ({ context }) => {
       'MAIL_SESSION_MANAGER=yes',
       'MAIL_DRAIN_HOOK=drain',
       'MAIL_DRAIN_SECONDS=300',
+      'MAIL_MAINTENANCE="*-*-* 02:00 UTC"',
       'MAIL_STORE=efs',
     ]) {
       expect(text.split('\n')).toContain(line);
     }
     expect(text).toMatch(/^MAIL_NODE_NETWORK=<Vpc/m);
+    // Nothing expires that nobody asked for.
+    expect(text).not.toMatch(/^MAIL_(TRASH|JUNK)_DAYS=/m);
   });
 });
 
@@ -244,6 +251,9 @@ test('takes other machines, images and sizes', () => {
     drainTimeout: Duration.minutes(20),
     pauseTime: Duration.minutes(30),
     bootTimeout: Duration.minutes(20),
+    maintenanceWindow: MaintenanceWindow.daily('03:30', 'Europe/Berlin'),
+    trashRetention: Duration.days(30),
+    junkRetention: Duration.hours(48),
     sessionManager: false,
     clusterName: 'blue',
     bundle: new MailBundle(stack, 'B', { path: folder, assetsKey: new Key(stack, 'AssetsKey') }),
@@ -254,6 +264,14 @@ test('takes other machines, images and sizes', () => {
   expect(userData(template)).toMatch(/^MAIL_SESSION_MANAGER=no$/m);
   expect(userData(template)).toMatch(/^MAIL_QUOTA=1500M$/m);
   expect(userData(template)).toMatch(/^MAIL_DRAIN_SECONDS=1200$/m);
+  expect(userData(template)).toMatch(/^MAIL_MAINTENANCE="\*-\*-\* 03:30 Europe\/Berlin"$/m);
+  expect(userData(template)).toMatch(/^MAIL_TRASH_DAYS=30$/m);
+  expect(userData(template)).toMatch(/^MAIL_JUNK_DAYS=2$/m);
+  template.hasResource('AWS::AutoScaling::AutoScalingGroup', {
+    Properties: { HealthCheckGracePeriod: 1200, DefaultInstanceWarmup: 1200 },
+    UpdatePolicy: { AutoScalingInstanceRefresh: { Preferences: { InstanceWarmup: 1800, BakeTime: 1800 } } },
+  });
+  expect(made.bootTimeout.toMinutes()).toBe(20);
   expect(JSON.stringify(template.toJSON())).not.toContain('ssmmessages');
   expect(JSON.stringify(template.toJSON())).toContain('DecryptBundle');
 });
@@ -279,6 +297,12 @@ test('takes an imported network and key, and says what the key must allow', () =
   fleet(stack, { vpc, encryptionKey: Key.fromKeyArn(stack, 'K', 'arn:aws:kms:eu-central-1:111122223333:key/k') });
   expect(userData(Template.fromStack(stack))).toMatch(/^MAIL_NODE_NETWORK=10\.1\.0\.0\/16$/m);
   Annotations.fromStack(stack).hasWarning('/Test/Fleet', Match.stringLikeRegexp('AutoScalingUsesKey'));
+});
+
+test('has one node for each of four zones', () => {
+  const stack = testStack();
+  fleet(stack, { vpc: new Vpc(stack, 'Vpc', { availabilityZones: ['a', 'b', 'c', 'd'] }) });
+  Template.fromStack(stack).hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '4', MaxSize: '8' });
 });
 
 test('warns when nodes are in fewer than three zones', () => {
@@ -353,6 +377,16 @@ test.each<[string, Partial<MailFleetProps>, string]>([
   ['there is no domain', { domains: [] }, 'domains must have at least one entry'],
   ['there is no service', { services: [] }, 'services must have at least one entry'],
   ['the drain is too long', { drainTimeout: Duration.hours(2) }, 'drainTimeout must be 30 to 6900 seconds, got 7200'],
+  [
+    'mail in Trash expires after a day and a half',
+    { trashRetention: Duration.hours(36) },
+    'trashRetention must be whole days, 1 or more, got 1.5 days',
+  ],
+  [
+    'mail in Junk expires at once',
+    { junkRetention: Duration.days(0) },
+    'junkRetention must be whole days, 1 or more, got 0 days',
+  ],
   ['the pause is shorter than a boot', { pauseTime: Duration.minutes(1) }, 'pauseTime must be >= bootTimeout (600 s)'],
   [
     'a value could not be written to a node',

@@ -1,4 +1,4 @@
-import { Size, Stack } from 'aws-cdk-lib';
+import { Duration, Size, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { FileSystem } from 'aws-cdk-lib/aws-efs';
 import { SecurityGroup } from 'aws-cdk-lib/aws-ec2';
@@ -7,7 +7,7 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { MailAccess, MailService } from '../../lib/access';
 import { MailEdge } from '../../lib/edge';
 import { MailNetwork } from '../../lib/network';
-import { MailBundle, MailFleet } from '../../lib/node';
+import { FleetOptions, MailBundle, MailFleet } from '../../lib/node';
 import { MailAlarms, MailAlarmsProps } from '../../lib/observability';
 import { MailStorage } from '../../lib/storage';
 import { environments, testStack } from '../support/apps';
@@ -16,7 +16,7 @@ import { openFindings } from '../support/nag';
 const services = [MailService.IMAPS, MailService.SUBMISSION];
 
 /** Everything that can be watched. */
-function parts(stack: Stack) {
+function parts(stack: Stack, options: FleetOptions = {}) {
   const network = new MailNetwork(stack, 'Network');
   const access = new MailAccess(stack, 'Access', { vpc: network.vpc, services });
   const hostedZone = new PublicHostedZone(stack, 'Zone', { zoneName: 'mail.example.com' });
@@ -41,6 +41,7 @@ function parts(stack: Stack) {
     services,
     configurations: [],
     bundle: new MailBundle(stack, 'Bundle', { path: __dirname }),
+    ...options,
   });
   return { edge, store, fleet, certificate: edge.certificate };
 }
@@ -64,9 +65,11 @@ test.each(environments)('watches everything in $where, and each alarm says what 
     'CpuHigh',
     'DiskFull',
     'LeaseLost',
+    'LeaseSlow',
     'MembersLow',
     'MemoryHigh',
     'NodeCertificateExpires',
+    'NodesNotReady',
     'NodesSilent',
     'QueueLong',
     'QueueOld',
@@ -98,12 +101,19 @@ test('has the thresholds that were asked for', () => {
   expect(found.NodesSilent).toMatchObject({ TreatMissingData: 'breaching', Statistic: 'SampleCount' });
   expect(found.MembersLow).toMatchObject({ Threshold: 3, MetricName: 'Members', Statistic: 'Minimum' });
   expect(found.LeaseLost).toMatchObject({ Threshold: 0, MetricName: 'LeasesLost', EvaluationPeriods: 1 });
+  expect(found.LeaseSlow).toMatchObject({
+    Threshold: 2000,
+    MetricName: 'LeaseAge',
+    Statistic: 'Maximum',
+    EvaluationPeriods: 3,
+  });
+  expect(found.QueueLong).toMatchObject({ Threshold: 1000, MetricName: 'QueueLength', Statistic: 'Maximum' });
   expect(found.UnhealthyHosts).toMatchObject({ Threshold: 0, EvaluationPeriods: 5, Period: 60 });
 });
 
 test.each<[string, (all: ReturnType<typeof parts>) => MailAlarmsProps, number]>([
   ['nothing', () => ({}), 0],
-  ['the fleet alone', ({ fleet }) => ({ fleet }), 11],
+  ['the fleet alone', ({ fleet }) => ({ fleet }), 12],
   ['the balancer alone', ({ edge }) => ({ edge }), 3],
   ['the store alone', ({ store }) => ({ store }), 2],
   ['the certificate alone', ({ certificate }) => ({ certificate }), 1],
@@ -111,6 +121,33 @@ test.each<[string, (all: ReturnType<typeof parts>) => MailAlarmsProps, number]>(
   const stack = testStack();
   new MailAlarms(stack, 'Alarms', choose(parts(stack)));
   Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Alarm', count);
+});
+
+test('waits for a boot before it calls a new node bad', () => {
+  const stack = testStack();
+  const { edge, fleet } = parts(stack, { bootTimeout: Duration.minutes(7), pauseTime: Duration.minutes(7) });
+  new MailAlarms(stack, 'Alarms', { edge, fleet });
+  expect(alarms(Template.fromStack(stack)).NodesNotReady).toMatchObject({
+    MetricName: 'UnHealthyHostCount',
+    Statistic: 'Maximum',
+    Period: 60,
+    Threshold: 0,
+    EvaluationPeriods: 12,
+    DatapointsToAlarm: 7,
+    TreatMissingData: 'notBreaching',
+  });
+});
+
+test('names the alarms that mean that new nodes are bad', () => {
+  const stack = testStack();
+  const { rollbackAlarms } = new MailAlarms(stack, 'Alarms', parts(stack));
+  expect(rollbackAlarms.map(({ node }) => node.id)).toEqual([
+    'NodesNotReady',
+    'MembersLow',
+    'LeaseLost',
+    'QueueLong',
+    'TargetTlsErrors',
+  ]);
 });
 
 test('tells a topic that is there already', () => {

@@ -1,54 +1,49 @@
-import { ChildProcess, spawn } from 'node:child_process';
-import { AddressInfo, createServer } from 'node:net';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import * as path from 'node:path';
+import { createInterface } from 'node:readline';
+
+// As agent/src/main.ts does: nodes have Debian's Node.js.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
 /** AWS APIs on this machine, by moto_server. */
 export interface MotoServer {
   readonly url: string;
+  /** For an SDK client. */
+  readonly clientOptions: {
+    readonly endpoint: string;
+    readonly region: string;
+    readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  };
   readonly stop: () => Promise<void>;
 }
 
-/** Starts a server on a free port of the loopback interface; ready when it answers. */
+/**
+ * Starts a server on a free port of the loopback interface; ready when it listens.
+ *
+ * @throws when it is not installed or ends
+ */
 export async function startMotoServer(): Promise<MotoServer> {
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const child = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' });
-  const gone = new Promise<never>((_resolve, reject) => {
-    child.once('error', (error) => reject(new Error(`moto_server does not start: ${error.message}`)));
-    child.once('exit', (code) => reject(new Error(`moto_server ended with ${code}`)));
+  const child = spawn('moto_server', ['-H', '127.0.0.1', '-p', '0'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // DynamoDB's conditional writes are atomic, moto's become so by this.
+    env: { ...process.env, PYTHONPATH: path.join(__dirname, '..', '..', 'local', 'moto') },
   });
-  // Once it is up, its end is expected.
-  gone.catch(() => undefined);
-  await Promise.race([gone, answering(url)]);
-  return { url, stop: () => stop(child) };
-}
-
-async function answering(url: string): Promise<void> {
-  const deadline = Date.now() + 60_000;
-  while (Date.now() < deadline) {
-    try {
-      await fetch(`${url}/moto-api/data.json`);
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+  const lines: string[] = [];
+  child.once('error', (error) => lines.push(error.message));
+  for await (const line of createInterface({ input: child.stderr })) {
+    lines.push(line);
+    const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(line) ?? [];
+    if (!url) continue;
+    // Each request is a line there; unread, the pipe fills and the server stops.
+    child.stderr.resume();
+    const credentials = { accessKeyId: 'testing', secretAccessKey: 'testing' };
+    const stop = async () => {
+      const gone = once(child, 'exit');
+      child.kill('SIGKILL');
+      await gone;
+    };
+    return { url, clientOptions: { endpoint: url, region: 'eu-central-1', credentials }, stop };
   }
-  throw new Error(`moto_server does not answer at ${url}`);
-}
-
-function stop(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => {
-    child.once('exit', () => resolve());
-    child.kill();
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
+  throw new Error(`moto_server didn't start: ${lines.join('\n')}`);
 }

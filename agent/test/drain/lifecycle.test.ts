@@ -5,19 +5,19 @@ import {
   DescribeAutoScalingGroupsCommand,
 } from '@aws-sdk/client-auto-scaling';
 import { Lifecycle } from '../../src/drain/lifecycle';
-import { Moto, startMoto } from '../support/moto';
+import { MotoServer, startMotoServer } from '../../../test/support/moto-server';
 import { bodyOf, httpServer, RunningServer } from '../support/servers';
 
 describe('against moto', () => {
-  let moto: Moto;
+  let moto: MotoServer;
   let client: AutoScalingClient;
   beforeAll(async () => {
-    moto = await startMoto();
+    moto = await startMotoServer();
     client = new AutoScalingClient(moto.clientOptions);
   }, 30_000);
-  afterAll(() => {
+  afterAll(async () => {
     client?.destroy();
-    moto?.stop();
+    await moto?.stop();
   });
 
   test('an instance in service has not reached the hook; one outside of any group never will', async () => {

@@ -1,17 +1,17 @@
 import { CreateTableCommand, DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { randomUUID } from 'node:crypto';
 import { LeaseTable } from '../../src/lease/lease-table';
-import { Moto, startMoto } from '../support/moto';
+import { MotoServer, startMotoServer } from '../../../test/support/moto-server';
 import { randomFrom } from './simulation';
 import { SimulatedTable } from './simulated-table';
 import { TableAction } from '../../src/lease/actions';
 import { NodeState, TableView } from '../../src/lease/items';
 
-let moto: Moto;
+let moto: MotoServer;
 let client: DynamoDBClient;
 let cluster: string;
 beforeAll(async () => {
-  moto = await startMoto();
+  moto = await startMotoServer();
   client = new DynamoDBClient({ ...moto.clientOptions, maxAttempts: 1 });
   await client.send(
     new CreateTableCommand({
@@ -28,9 +28,9 @@ beforeAll(async () => {
     }),
   );
 }, 30_000);
-afterAll(() => {
+afterAll(async () => {
   client?.destroy();
-  moto?.stop();
+  await moto?.stop();
 });
 beforeEach(() => void (cluster = randomUUID()));
 

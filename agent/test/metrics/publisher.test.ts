@@ -13,21 +13,21 @@ import { Collector, Publisher } from '../../src/metrics/publisher';
 import { ClientConnections } from '../../src/node/client-connections';
 import { MailQueue } from '../../src/node/mail-queue';
 import { selfSigned } from '../support/certificate';
-import { Moto, startMoto } from '../support/moto';
+import { MotoServer, startMotoServer } from '../../../test/support/moto-server';
 import { RecordingLog } from '../support/recording-log';
 import { httpServer } from '../support/servers';
 import { temporaryFolder } from '../support/temporary-folder';
 
-let moto: Moto;
+let moto: MotoServer;
 let client: CloudWatchClient;
 let log: RecordingLog;
 beforeAll(async () => {
-  moto = await startMoto();
+  moto = await startMotoServer();
   client = new CloudWatchClient(moto.clientOptions);
 }, 30_000);
-afterAll(() => {
+afterAll(async () => {
   client?.destroy();
-  moto?.stop();
+  await moto?.stop();
 });
 beforeEach(() => (log = new RecordingLog()));
 

@@ -1,0 +1,42 @@
+import { fail, listOf, matches, oneOf, record } from './config-checks';
+
+/** Names of the services. */
+export const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
+
+/** Who may reach which service. */
+export function checkAllow(field: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    fail(field, 'an object of services', value);
+  }
+  for (const [service, source] of Object.entries(value as { [service: string]: unknown })) {
+    oneOf(SERVICES)(`${field}, service name,`, service);
+    const where = `${field}.${service}`;
+    if (source === undefined || source === 'anywhere') {
+      continue;
+    }
+    const [kind, ...more] = Object.keys(Object(source));
+    if (more.length > 0 || (kind !== 'cidrs' && kind !== 'prefixList')) {
+      fail(where, `'anywhere', { cidrs: [...] } or { prefixList: 'pl-...' }`, source);
+    }
+    if (kind === 'cidrs') {
+      listOf(matches(/^[0-9a-f.:]+\/[0-9]+$/i, 'an address range such as 192.0.2.0/24'))(
+        `${where}.cidrs`,
+        (source as { cidrs: unknown }).cidrs,
+      );
+    } else {
+      matches(/^pl-[0-9a-f]{8,17}$/, 'an id such as pl-0123456789abcdef0')(
+        `${where}.prefixList`,
+        (source as { prefixList: unknown }).prefixList,
+      );
+    }
+  }
+}
+
+/** Where nodes get their certificate from. */
+export function checkNodeCertificate(field: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null) {
+    record({ secretArn: matches(/^arn:[a-z-]+:secretsmanager:/, 'the ARN of a secret') })(field, value);
+  } else {
+    oneOf(['acm-acme', 'dns-01', 'local-ca'])(field, value);
+  }
+}

@@ -1,0 +1,3 @@
+export * from './monthly-cost';
+export * from './node-limits';
+export * from './size-for';

@@ -1,0 +1,46 @@
+import { Machine } from '../node/sizing';
+
+/**
+ * Memory of an IMAP session with its share of a login process, MiB. An estimate for sessions at work; idle ones are
+ * hibernated and need less.
+ */
+export const SESSION_MEMORY = 3;
+
+/** What a node allows its clients and daemons, as `assets/node/` sets it. */
+export interface NodeLimits {
+  /** Sessions of one user from one address, for each protocol. */
+  readonly sessionsPerUserAndAddress: number;
+  /** SMTP connections from one address. */
+  readonly smtpConnectionsPerAddress: number;
+  /** IMAP processes, and as many POP3 and ManageSieve processes where these are offered. */
+  readonly sessionProcesses: number;
+  /** Login processes for each protocol. */
+  readonly loginProcesses: number;
+  /** Connections of one login process. */
+  readonly loginClients: number;
+  /** `smtpd` processes for each port. */
+  readonly smtpdProcesses: number;
+  /** Connections that the authentication service takes. */
+  readonly authClients: number;
+  /** Memory that sessions take when all connections are in use, share of the machine's (0 to 1). */
+  readonly memoryShare: number;
+}
+
+/**
+ * The limits of a node. `derive_environment` in `assets/node/libexec/lib.sh` computes them on the node; a test compares
+ * the two.
+ */
+export function nodeLimits(connectionsPerNode: number, machine: Machine): NodeLimits {
+  const loginProcesses = Math.max(2, machine.vcpus);
+  const smtpdProcesses = Math.max(100, Math.floor(connectionsPerNode / 10));
+  return {
+    sessionsPerUserAndAddress: 20,
+    smtpConnectionsPerAddress: 50,
+    sessionProcesses: connectionsPerNode,
+    loginProcesses,
+    loginClients: Math.floor((connectionsPerNode * 2) / loginProcesses) + 100,
+    smtpdProcesses,
+    authClients: connectionsPerNode * 4 + smtpdProcesses * 4 + 1000,
+    memoryShare: (connectionsPerNode * SESSION_MEMORY) / (machine.memory * 1024),
+  };
+}

@@ -1,0 +1,43 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { nodeLimits } from '../../lib/sizing';
+
+const NODE = join(__dirname, '..', '..', 'assets', 'node');
+
+/** What the node's own script derives. */
+function derived(connections: number, vcpus: number): { [name: string]: number } {
+  const script = `
+    . "${NODE}/libexec/lib.sh"
+    nproc() { echo ${vcpus}; }
+    MAIL_DOMAINS=example.com MAIL_CONNECTIONS_MAX=${connections} MAIL_MESSAGE_SIZE_MAX=1
+    derive_environment
+    echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"`;
+  const output = execFileSync('bash', ['-euc', script], { encoding: 'utf8' });
+  const [loginProcesses, loginClients, smtpdProcesses, authClients] = output.trim().split(' ').map(Number);
+  return { loginProcesses, loginClients, smtpdProcesses, authClients };
+}
+
+test.each([
+  [500, 1, 2],
+  [999, 2, 4],
+  [2000, 2, 8],
+  [4001, 4, 16],
+  [10_000, 16, 64],
+])('limits of %d connections on %d vCPUs are those that a node sets', (connections, vcpus, memory) => {
+  expect(nodeLimits(connections, { vcpus, memory })).toMatchObject(derived(connections, vcpus));
+});
+
+test('clients have the limits of the configuration files', () => {
+  const { sessionsPerUserAndAddress, smtpConnectionsPerAddress } = nodeLimits(2000, { vcpus: 2, memory: 8 });
+  const dovecot = readFileSync(join(NODE, 'etc/dovecot/mail-platform.d/30-mail.conf'), 'utf8');
+  expect(dovecot).toContain(`\nmail_max_userip_connections = ${sessionsPerUserAndAddress}\n`);
+  const postfix = readFileSync(join(NODE, 'etc/postfix/main.cf'), 'utf8');
+  expect(postfix).toContain(`\nsmtpd_client_connection_count_limit = ${smtpConnectionsPerAddress}\n`);
+  const imap = readFileSync(join(NODE, 'services/imaps/dovecot.conf'), 'utf8');
+  expect(imap).toMatch(/service imap \{[^}]*process_limit = \$\{MAIL_CONNECTIONS_MAX\}/);
+});
+
+test('sessions have a share of the memory, and leave some', () => {
+  expect(nodeLimits(2000, { vcpus: 2, memory: 8 }).memoryShare).toBeCloseTo(6000 / 8192, 6);
+});
