@@ -1,7 +1,16 @@
 import { App, AppProps, Duration, Size, Validations } from 'aws-cdk-lib';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
 import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks } from 'cdk-nag';
-import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack, MailStackProps, MaintenanceWindow } from '../lib';
+import {
+  AccessSource,
+  ArchiveLock,
+  EdgeTls,
+  MailService,
+  MailStack,
+  MailStackProps,
+  MaintenanceWindow,
+  RetentionProfile,
+} from '../lib';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
 import { nodeCertificate } from './node-certificate';
 
@@ -54,6 +63,8 @@ function stackProps(config: MailConfig): MailStackProps {
     rollbackAlarms: config.rollbackOnAlarm === false ? [] : undefined,
     sessionManager: config.sessionManager,
     archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
+    retention:
+      config.retention && RetentionProfile.combine(...config.retention.map((name) => RetentionProfile[name]())),
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,
   };

@@ -24,6 +24,9 @@ export type AllowConfig = 'anywhere' | { readonly cidrs: string[] } | { readonly
 /** Where nodes get the certificate of STARTTLS ports from. */
 export type NodeCertificateConfig = 'acm-acme' | 'dns-01' | 'local-ca' | { readonly secretArn: string };
 
+/** Names of retention profiles, see `RetentionProfile`. */
+export type RetentionName = 'gdpr' | 'us' | 'mlps3' | 'iso27001';
+
 /** What `mail.config.ts` exports. Everything but the domain has a default. */
 export interface MailConfig {
   /** Primary mail domain, such as `example.com`. */
@@ -202,6 +205,12 @@ export interface MailConfig {
   readonly archiveLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number };
 
   /**
+   * What says how long mail and logs must and may be kept; docs/retention.md. Several hold together.
+   * @default - logs for a year and more, archived mail for ever
+   */
+  readonly retention?: RetentionName[];
+
+  /**
    * Where alarms are mailed to. An address outside this mail system.
    * @default - nowhere; subscribe to the output AlarmTopic
    */
@@ -250,6 +259,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   sessionManager: isBoolean,
   shieldAdvanced: isBoolean,
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
+  retention: listOf(oneOf(['gdpr', 'us', 'mlps3', 'iso27001'])),
   alarmEmail: matches(EMAIL, 'an address such as ops@example.net'),
   terminationProtection: isBoolean,
 };

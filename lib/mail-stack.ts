@@ -1,6 +1,7 @@
-import { RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
 import { IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { IKey } from 'aws-cdk-lib/aws-kms';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
@@ -8,6 +9,7 @@ import { Construct } from 'constructs';
 import { AccessSource, MailAccess, MailService } from './access';
 import { AccessLogBucket, ArchiveLock, MailArchive } from './archive';
 import { NodeCertificate } from './certificates';
+import { RetentionProfile, RetentionSubject } from './compliance';
 import { IMailDirectory, MailDirectory } from './directory';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
@@ -18,7 +20,7 @@ import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
 import { MailShield } from './shield';
 import { MailDemand, MailSizing, sizeFor, USERS_PER_CLUSTER_MAX } from './sizing';
-import { IMailStore, MailStorage } from './storage';
+import { IMailStore, MailBackup, MailBackupOptions, MailStorage } from './storage';
 
 /** Properties of `MailStack`. */
 export interface MailStackProps extends StackProps, FleetOptions {
@@ -98,6 +100,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly storage?: MailStorage;
 
   /**
+   * Hourly, daily and monthly backups of the store in a vault of their own, with restore tests; docs/backup.md.
+   * @default - AWS Backup's daily plan for EFS, kept 35 days
+   */
+  readonly backup?: MailBackupOptions;
+
+  /**
    * Who may log in.
    * @default MailDirectory.file()
    */
@@ -121,6 +129,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default ArchiveLock.none()
    */
   readonly archiveLock?: ArchiveLock;
+
+  /**
+   * How long mail and logs must and may be kept: settings are checked against it, and defaults follow it.
+   * @default - logs for a year and more, archived mail for ever
+   */
+  readonly retention?: RetentionProfile;
 
   /**
    * Key for everything at rest. An imported key must let CloudWatch Logs, CloudWatch alarms and Auto Scaling use it.
@@ -167,6 +181,10 @@ export class MailStack extends Stack {
   public readonly store: IMailStore;
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
+
+  /** Backups of the store; nothing unless asked for. */
+  public readonly backup?: MailBackup;
+
   public readonly leases: LeaseTable;
   public readonly alarms: MailAlarms;
   public readonly hostedZone: IHostedZone;
@@ -191,13 +209,21 @@ export class MailStack extends Stack {
 
     // Stateful: their construct ids are pinned by test/mail-stack.test.ts.
     this.encryptionKey = new MailKey(this, 'Key', { encryptionKey: props.encryptionKey }).key;
-    const accessLogsBucket = new AccessLogBucket(this, 'AccessLogs').bucket;
+    const { retention } = props;
+    const accessLogsBucket = new AccessLogBucket(this, 'AccessLogs', {
+      expireAfter: retention?.period(RetentionSubject.NETWORK_LOGS, Duration.days(731)),
+    }).bucket;
     this.hostedZone = this.findOrCreateZone(props);
     checkZoneHolds(this.hostedZone, this.hostname);
 
     this.network = new MailNetwork(this, 'Network', {
       vpc: props.vpcId ? Vpc.fromLookup(this, 'Vpc', { vpcId: props.vpcId }) : props.vpc,
       availabilityZones: props.zones,
+      // Flow logs of an imported network are its owner's.
+      logRetention:
+        props.vpc || props.vpcId
+          ? undefined
+          : retention?.logRetention(RetentionSubject.NETWORK_LOGS, RetentionDays.ONE_YEAR),
       encryptionKey: this.encryptionKey,
     });
     this.sizing = props.demand && this.sizeFor(props.demand, props);
@@ -219,11 +245,13 @@ export class MailStack extends Stack {
       securityGroup: this.access.storageSecurityGroup,
       nodeSecurityGroup: this.access.nodeSecurityGroup,
       encryptionKey: this.encryptionKey,
+      automaticBackups: props.backup === undefined,
     });
     this.archive = new MailArchive(this, 'Archive', {
       bucket: props.archiveBucket,
       encryptionKey: this.encryptionKey,
       objectLock: props.archiveLock,
+      journalExpireAfter: retention?.longest(RetentionSubject.JOURNAL),
       accessLogsBucket,
     });
     this.directory = (props.directory ?? MailDirectory.file()).bind(new Construct(this, 'Directory'), {
@@ -284,6 +312,15 @@ export class MailStack extends Stack {
       ...props.alarmThresholds,
     });
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
+    if (props.backup) {
+      this.backup = new MailBackup(this, 'Backup', {
+        ...props.backup,
+        fileSystemArn: this.store.storeArn,
+        fileSystemKey: this.encryptionKey,
+        encryptionKey: this.encryptionKey,
+      });
+      this.backup.addAlarms(this.alarmTopic);
+    }
     if (props.shieldAdvanced) {
       new MailShield(this, 'Shield', {
         allocationIds: this.edge.allocationIds,
@@ -334,6 +371,7 @@ function checkProps(props: MailStackProps, stack: Stack): void {
       throw new Error(`${name} must be a lower-case domain such as mail.example.com, got ${JSON.stringify(value)}`);
     }
   }
+  props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention);
   if (props.vpc && props.vpcId) {
     throw new Error('vpc and vpcId are both set; remove one');
   }

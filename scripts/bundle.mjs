@@ -24,4 +24,11 @@ for (const name of readdirSync('handlers').filter((entry) => existsSync(`handler
   });
 }
 
-await build({ ...common, target: 'node20', entryPoints: ['bin/mail-users.ts'], outfile: 'dist/bin/mail-users.js' });
+for (const command of ['mail-users', 'verify-evidence']) {
+  await build({
+    ...common,
+    target: 'node20',
+    entryPoints: [`bin/${command}.ts`],
+    outfile: `dist/bin/${command}.js`,
+  });
+}

@@ -3,14 +3,24 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App, Duration, Stack } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { Bucket, CfnBucket } from 'aws-cdk-lib/aws-s3';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { buildMailApp } from '../bin/build-mail-app';
-import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack, MailStackProps, NodeCertificate } from '../lib';
+import {
+  AccessSource,
+  ArchiveLock,
+  BackupLock,
+  EdgeTls,
+  MailService,
+  MailStack,
+  MailStackProps,
+  NodeCertificate,
+  RetentionProfile,
+} from '../lib';
 import { environments, flagSets } from './support/apps';
 import { openFindings } from './support/nag';
 
@@ -154,6 +164,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['certificates by DNS', { nodeCertificate: NodeCertificate.dns01({ email: 'ops@example.net' }) }],
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
+  ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
   expect(openFindings(mailStack(props))).toEqual([]);
@@ -182,6 +193,7 @@ test("uses the owner's network, zone, key, topic and bucket", () => {
     encryptionKey: Key.fromKeyArn(owner, 'Key', 'arn:aws:kms:eu-central-1:111122223333:key/k'),
     alarmTopic: Topic.fromTopicArn(owner, 'Topic', 'arn:aws:sns:eu-central-1:111122223333:ops'),
     archiveBucket: Bucket.fromBucketName(owner, 'Archive', 'existing-archive'),
+    retention: RetentionProfile.gdpr(),
   });
   const template = Template.fromStack(stack);
   for (const type of ['AWS::EC2::VPC', 'AWS::Route53::HostedZone', 'AWS::KMS::Key', 'AWS::SNS::Topic']) {
@@ -197,6 +209,46 @@ test("uses the owner's network, zone, key, topic and bucket", () => {
   template.hasResourceProperties('AWS::EFS::MountTarget', { SubnetId: 'isolated-1' });
   template.hasResourceProperties('AWS::Route53::RecordSet', { HostedZoneId: 'Z0123456789', Name: 'mail.example.com.' });
   expect(template.findOutputs('NameServers')).toEqual({});
+});
+
+test('backs up by a plan of its own when asked, and then not by the default one', () => {
+  const template = Template.fromStack(mailStack({ backup: {} }));
+  template.hasResourceProperties('AWS::EFS::FileSystem', { BackupPolicy: { Status: 'DISABLED' } });
+  template.resourceCountIs('AWS::Backup::BackupPlan', 1);
+  template.resourceCountIs('AWS::KMS::Key', 1);
+  expect(Object.keys(template.findResources('AWS::Backup::BackupVault'))).toEqual(['BackupVaultADF21B19']);
+});
+
+describe('retention', () => {
+  const retentionOf = (...profiles: RetentionProfile[]) => ({ retention: RetentionProfile.combine(...profiles) });
+
+  test('sets how long logs and journaled mail are kept', () => {
+    const stack = mailStack(retentionOf(RetentionProfile.gdpr(), RetentionProfile.iso27001()));
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 731 });
+    template.hasResourceProperties('AWS::S3::Bucket', {
+      LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ ExpirationInDays: 731 })]) },
+    });
+    template.hasResourceProperties('AWS::S3::Bucket', {
+      LifecycleConfiguration: {
+        Rules: Match.arrayWith([Match.objectLike({ Prefix: 'journal/', ExpirationInDays: 180 })]),
+      },
+    });
+    expect(openFindings(stack)).toEqual([]);
+  });
+
+  test('changes nothing that is long enough already', () => {
+    expect(
+      Template.fromStack(mailStack(retentionOf(RetentionProfile.mlps3(), RetentionProfile.us()))).toJSON(),
+    ).toEqual(Template.fromStack(mailStack()).toJSON());
+  });
+
+  test('fails when the archive is locked against erasure', () => {
+    const archiveLock = ArchiveLock.compliance(Duration.days(30));
+    expect(() => mailStack({ ...retentionOf(RetentionProfile.gdpr()), archiveLock })).toThrow(
+      'archiveLock must not be in compliance mode for 30 days when erasure is due within 3 days (gdpr)',
+    );
+  });
 });
 
 test('two syntheses of the same configuration are the same bytes', () => {

@@ -1,7 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { Bucket, IBucket, StorageClass } from 'aws-cdk-lib/aws-s3';
+import { Bucket, IBucket, LifecycleRule, StorageClass } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { pinFlags } from '../private/pin-flags';
@@ -39,6 +39,12 @@ export interface MailArchiveProps {
    * @default Duration.days(365)
    */
   readonly deepArchiveAfter?: Duration;
+
+  /**
+   * When mail below `journal/` is deleted, with all its versions. Whole days.
+   * @default - never
+   */
+  readonly journalExpireAfter?: Duration;
 
   /**
    * Bucket for S3 server access logs; see `AccessLogBucket`.
@@ -107,9 +113,15 @@ export class MailArchive extends Construct {
           ],
           abortIncompleteMultipartUploadAfter: Duration.days(7),
         },
+        ...(props.journalExpireAfter ? [expireJournal(props.journalExpireAfter)] : []),
       ],
     });
     acknowledgeOneRegion(bucket, 'Archived mail is versioned (test/archive/mail-archive.test.ts).');
     return bucket;
   }
+}
+
+/** Evidence of the journal, in the same bucket, stays. */
+function expireJournal(after: Duration): LifecycleRule {
+  return { id: 'expire-journal', prefix: 'journal/', expiration: after, noncurrentVersionExpiration: Duration.days(1) };
 }

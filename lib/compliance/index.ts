@@ -1,1 +1,2 @@
 export * from './acknowledge';
+export * from './retention-profile';

@@ -16,13 +16,39 @@ export interface HandlerFunctionProps {
   readonly description: string;
   /** What it may do. */
   readonly statements: PolicyStatement[];
-  /** Key of its logs. */
-  readonly encryptionKey: IKey;
+  /**
+   * Key of its logs.
+   * @default - CloudWatch Logs' own key
+   */
+  readonly encryptionKey?: IKey;
+
+  /**
+   * Its environment.
+   * @default - none
+   */
+  readonly environment?: { [name: string]: string };
+
+  /** @default Duration.minutes(1) */
+  readonly timeout?: Duration;
+
+  /**
+   * Memory, MiB; CPU comes with it.
+   * @default 256
+   */
+  readonly memorySize?: number;
+
+  /**
+   * Who calls it and what happens when it fails: why it needs no VPC, dead-letter queue or reserved concurrency.
+   * @default - a custom resource, which CloudFormation calls
+   */
+  readonly calls?: string;
 }
 
-/** A Lambda function that serves a custom resource: bundled code, its own managed policy, encrypted logs. */
+/** A Lambda function of ours: bundled code, its own managed policy, its own logs. */
 export class HandlerFunction extends Construct {
   public readonly function: LambdaFunction;
+
+  public readonly role: Role;
 
   constructor(scope: Construct, id: string, props: HandlerFunctionProps) {
     super(scope, id);
@@ -31,13 +57,13 @@ export class HandlerFunction extends Construct {
       retention: RetentionDays.ONE_YEAR,
       removalPolicy: RemovalPolicy.DESTROY,
     });
-    const role = new Role(this, 'Role', {
+    this.role = new Role(this, 'Role', {
       description: props.description,
       assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
     });
     const policy = new ManagedPolicy(this, 'Policy', {
       description: props.description,
-      roles: [role],
+      roles: [this.role],
       statements: [
         ...props.statements,
         new PolicyStatement({
@@ -53,10 +79,11 @@ export class HandlerFunction extends Construct {
       handler: 'index.handler',
       code: Code.fromAsset(packagePath('dist', 'handlers', props.handler)),
       // By its ARN: to the role itself the construct would add an inline policy, and a dependency that is there already.
-      role: Role.fromRoleArn(this, 'RoleByArn', role.roleArn, { mutable: false }),
+      role: Role.fromRoleArn(this, 'RoleByArn', this.role.roleArn, { mutable: false }),
       logGroup,
-      timeout: Duration.minutes(1),
-      memorySize: 256,
+      environment: props.environment,
+      timeout: props.timeout ?? Duration.minutes(1),
+      memorySize: props.memorySize ?? 256,
     });
     // Deleted after the function: it still needs its permissions to answer the deletion of the custom resource.
     this.function.node.addDependency(policy);
@@ -65,8 +92,9 @@ export class HandlerFunction extends Construct {
       ...['LambdaInsideVPC', 'LambdaDLQ', 'LambdaConcurrency'].flatMap(inRegulatoryPacks).map((id) => ({
         id,
         reason:
+          props.calls ??
           'CloudFormation alone calls this function, once for a change of the stack, and sees its failure as that of ' +
-          'the deployment. It talks to AWS APIs only, over TLS, and reaches no mail (test/certificates).',
+            'the deployment. It talks to AWS APIs only, over TLS, and reaches no mail (test/certificates).',
       })),
     );
   }

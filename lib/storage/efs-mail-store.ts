@@ -1,7 +1,14 @@
 import { Annotations, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { IMetric, MathExpression, Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import { ISecurityGroup, IVpc, Port, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
-import { FileSystem, IFileSystem, LifecyclePolicy, PerformanceMode, ThroughputMode } from 'aws-cdk-lib/aws-efs';
+import {
+  CfnFileSystem,
+  FileSystem,
+  IFileSystem,
+  LifecyclePolicy,
+  PerformanceMode,
+  ThroughputMode,
+} from 'aws-cdk-lib/aws-efs';
 import { AnyPrincipal, Effect, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
@@ -39,6 +46,12 @@ export interface EfsMailStoreProps {
    */
   readonly fileSystem?: IFileSystem;
 
+  /**
+   * Whether AWS Backup's daily plan for EFS, 35 days, backs it up. Turn it off where `MailBackup` does.
+   * @default true
+   */
+  readonly automaticBackups?: boolean;
+
   /** @default LifecyclePolicy.AFTER_30_DAYS */
   readonly infrequentAccessAfter?: LifecyclePolicy;
 
@@ -58,6 +71,7 @@ export interface EfsMailStoreProps {
 export class EfsMailStore extends Construct implements IMailStore {
   public readonly fileSystem: IFileSystem;
   public readonly storeId: string;
+  public readonly storeArn: string;
   public readonly configuration: NodeConfiguration;
   private readonly imported: boolean;
 
@@ -71,6 +85,7 @@ export class EfsMailStore extends Construct implements IMailStore {
       this.letNodesIn(props.fileSystem, props.nodeSecurityGroup);
     }
     this.storeId = this.fileSystem.fileSystemId;
+    this.storeArn = this.fileSystem.fileSystemArn;
 
     const { region, urlSuffix } = Stack.of(this);
     this.configuration = {
@@ -146,11 +161,16 @@ export class EfsMailStore extends Construct implements IMailStore {
       throughputMode: ThroughputMode.ELASTIC,
       lifecyclePolicy: infrequentAccessAfter,
       transitionToArchivePolicy: archiveAfter,
-      enableAutomaticBackups: true,
+      enableAutomaticBackups: props.automaticBackups ?? true,
       removalPolicy: RemovalPolicy.RETAIN,
       allowAnonymousAccess: true,
       fileSystemPolicy: mountTargetsAndTlsOnly(),
     });
+    if (props.automaticBackups === false) {
+      // Said, not left out: else a file system that has them would keep them.
+      (fileSystem.node.defaultChild as CfnFileSystem).backupPolicy = { status: 'DISABLED' };
+      return fileSystem;
+    }
     acknowledge(
       fileSystem,
       ...['NIST.800.53.R5-EFSInBackupPlan', 'HIPAA.Security-EFSInBackupPlan'].map((rule) => ({

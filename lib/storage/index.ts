@@ -1,3 +1,5 @@
+export * from './backup-lock';
 export * from './efs-mail-store';
+export * from './mail-backup';
 export * from './mail-storage';
 export * from './mail-store';

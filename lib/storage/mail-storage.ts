@@ -25,6 +25,12 @@ export interface MailStorageBindOptions {
    * @default - the account's AWS managed key for the service
    */
   readonly encryptionKey?: IKey;
+
+  /**
+   * Whether the service's own daily backups are on.
+   * @default true
+   */
+  readonly automaticBackups?: boolean;
 }
 
 /** How mail is kept on EFS. */
@@ -72,6 +78,7 @@ class EfsStorage extends MailStorage {
       securityGroup: options.securityGroup,
       nodeSecurityGroup: options.nodeSecurityGroup,
       encryptionKey: options.encryptionKey,
+      automaticBackups: options.automaticBackups,
       fileSystem: this.options.fileSystem,
       infrequentAccessAfter: this.options.infrequentAccessAfter,
       archiveAfter: this.options.archiveAfter,

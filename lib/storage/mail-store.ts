@@ -9,6 +9,9 @@ export interface IMailStore {
   /** Id that an operator finds the store by, such as `fs-0123456789abcdef0`. */
   readonly storeId: string;
 
+  /** ARN of the store, as AWS Backup takes it. */
+  readonly storeArn: string;
+
   /** Operations in use, percent of the limit. */
   metricOperationsUtilization(options?: MetricOptions): IMetric;
 

@@ -35,6 +35,7 @@ test('takes a domain alone, and everything together', () => {
     sessionManager: false,
     shieldAdvanced: true,
     archiveLock: { mode: 'governance', days: 365 },
+    retention: ['gdpr', 'iso27001'],
     alarmEmail: 'ops@example.net',
     terminationProtection: false,
   };
@@ -97,6 +98,11 @@ test.each<[string, object, string]>([
   ['text for true', { shieldAdvanced: 'yes' }, 'shieldAdvanced must be true or false, got "yes"'],
   ['a lock of no length', { archiveLock: { mode: 'governance' } }, 'archiveLock.days must be a whole number'],
   ['an unknown lock', { archiveLock: { mode: 'strict', days: 1 } }, 'archiveLock.mode must be one of governance'],
+  [
+    'an unknown profile',
+    { retention: ['hipaa'] },
+    'retention[0] must be one of gdpr, us, mlps3, iso27001, got "hipaa"',
+  ],
   ['no alarm address', { alarmEmail: 'ops' }, 'alarmEmail must be an address such as ops@example.net'],
 ])('fails when there is %s', (_name, fields, message) => {
   const config =

@@ -3,7 +3,7 @@ import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { SecurityGroup, SubnetType, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { FileSystem, LifecyclePolicy } from 'aws-cdk-lib/aws-efs';
 import { Key } from 'aws-cdk-lib/aws-kms';
-import { EfsMailStore, EfsMailStoreProps, MailStorage } from '../../lib/storage';
+import { EfsMailStore, EfsMailStoreProps, MailBackup, MailStorage } from '../../lib/storage';
 import { flagSets, testStack } from '../support/apps';
 import { openFindings } from '../support/nag';
 
@@ -148,4 +148,16 @@ test('fails when the archive class comes before infrequent access', () => {
         archiveAfter: LifecyclePolicy.AFTER_14_DAYS,
       }),
   ).toThrow('archiveAfter must be later than infrequentAccessAfter (30 days), got 14 days');
+});
+
+test('leaves backups to a plan of the owner, which the rule packs then want to see', () => {
+  const stack = testStack();
+  const store = new EfsMailStore(stack, 'Store', { ...given(stack), automaticBackups: false });
+  Template.fromStack(stack).hasResourceProperties('AWS::EFS::FileSystem', {
+    BackupPolicy: { Status: 'DISABLED' },
+  });
+  const inPlan = () => openFindings(stack).filter((finding) => finding.includes('EFSInBackupPlan'));
+  expect(inPlan()).toHaveLength(2);
+  new MailBackup(stack, 'Backup', { fileSystemArn: store.storeArn });
+  expect(inPlan()).toEqual([]);
 });

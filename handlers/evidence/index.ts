@@ -1,0 +1,103 @@
+import { KMSClient } from '@aws-sdk/client-kms';
+import { S3Client } from '@aws-sdk/client-s3';
+import type { Context } from 'aws-lambda';
+import { BatchLimits, BatchResult, makeBatch } from './batch';
+import { JournalBucket } from './journal-bucket';
+import { Signer } from './signer';
+
+/** Left to close a batch: write the last part, sign, write the manifest, with repeats. */
+const CLOSING_MILLISECONDS = 60_000;
+
+/**
+ * Attests what came to the journal since the last run, in as many batches as it takes (docs/evidence.md).
+ *
+ * Environment: `JOURNAL_BUCKET`, `SIGNING_KEY` (id of a KMS key), `CHAIN` (dimension of metrics), `RECENT_HOURS`,
+ * `SWEEP_VERSIONS`, `BATCH_ENTRIES`.
+ *
+ * @throws what S3 or KMS answer after repeats; the next run begins where this one did
+ */
+export async function handler(
+  _event: unknown,
+  context: Pick<Context, 'getRemainingTimeInMillis'>,
+): Promise<BatchResult[]> {
+  // A server of one's own has no DNS name for each bucket.
+  const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
+  const s3 = new S3Client({ forcePathStyle });
+  const kms = new KMSClient({});
+  const limits: BatchLimits = {
+    recentHours: number('RECENT_HOURS'),
+    sweepVersions: number('SWEEP_VERSIONS'),
+    entries: number('BATCH_ENTRIES'),
+    closing: () => context.getRemainingTimeInMillis() < CLOSING_MILLISECONDS,
+  };
+  const results: BatchResult[] = [];
+  try {
+    const bucket = new JournalBucket(s3, text('JOURNAL_BUCKET'));
+    const signer = new Signer(kms, text('SIGNING_KEY'));
+    do {
+      results.push(await makeBatch(bucket, signer, limits));
+    } while (results.at(-1)!.more && results.at(-1)!.written && !limits.closing());
+    return results;
+  } finally {
+    report(results);
+    s3.destroy();
+    kms.destroy();
+  }
+}
+
+/**
+ * Metrics in CloudWatch's embedded format: a line of the log, so they need no permission and no call.
+ *
+ * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+ */
+function report(results: BatchResult[]): void {
+  const written = results.filter((result) => result.written);
+  const last = results.at(-1);
+  for (const reason of last?.notCovered.slice(0, 100) ?? []) {
+    log({ level: 'warn', notCovered: reason });
+  }
+  log({
+    _aws: {
+      Timestamp: Date.now(),
+      CloudWatchMetrics: [
+        {
+          Namespace: 'MailPlatform',
+          Dimensions: [['EvidenceChain']],
+          Metrics: [
+            { Name: 'EvidenceBatches', Unit: 'Count' },
+            { Name: 'EvidenceCovered', Unit: 'Count' },
+            { Name: 'EvidenceNotCovered', Unit: 'Count' },
+            { Name: 'EvidenceLag', Unit: 'Seconds' },
+          ],
+        },
+      ],
+    },
+    EvidenceChain: text('CHAIN'),
+    EvidenceBatches: written.length,
+    EvidenceCovered: written.reduce((sum, { covered }) => sum + covered, 0),
+    EvidenceNotCovered: last?.notCovered.length ?? 0,
+    EvidenceLag: Math.max(0, ...written.map(({ lag }) => lag)),
+    newestBatch: last?.sequence,
+  });
+}
+
+/** Not by console: Lambda would put a time and a level in front, and the line were no JSON. */
+function log(entry: object): void {
+  process.stdout.write(`${JSON.stringify(entry)}\n`);
+}
+
+function text(name: string): string {
+  const value = process.env[name];
+  if (!value) {
+    throw new Error(`${name} is missing in the environment`);
+  }
+  return value;
+}
+
+function number(name: string): number {
+  const value = Number(text(name));
+  if (!Number.isInteger(value) || value < 1) {
+    throw new Error(`${name} must be a whole number of at least 1, got ${text(name)}`);
+  }
+  return value;
+}
