@@ -1,7 +1,7 @@
 import { App, AppProps, Duration, Size, Validations } from 'aws-cdk-lib';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
 import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks } from 'cdk-nag';
-import { AccessSource, ArchiveLock, EdgeTls, MailService, MailStack, MailStackProps } from '../lib';
+import { AccessSource, ArchiveLock, EdgeTls, MailboxFormat, MailService, MailStack, MailStackProps } from '../lib';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
 import { nodeCertificate } from './node-certificate';
 
@@ -46,6 +46,7 @@ function stackProps(config: MailConfig): MailStackProps {
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    mailboxFormat: config.mailboxFormat as MailboxFormat | undefined,
     archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,

@@ -126,6 +126,12 @@ export interface MailConfig {
   readonly mailboxQuotaMiB?: number;
 
   /**
+   * How mailboxes lie on the store: see `MailboxFormat`. It can't be changed on a store that has mail.
+   * @default 'maildir'
+   */
+  readonly mailboxFormat?: 'maildir' | 'sdbox';
+
+  /**
    * Largest message, MiB.
    * @default 50
    */
@@ -183,6 +189,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   nodeCertificate: checkNodeCertificate,
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
+  mailboxFormat: oneOf(['maildir', 'sdbox']),
   messageSizeMiB: integer(1, 1024),
   shieldAdvanced: isBoolean,
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),

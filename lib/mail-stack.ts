@@ -15,7 +15,7 @@ import { LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmTopic, MailAlarms } from './observability';
 import { MailKey } from './security';
 import { MailShield } from './shield';
-import { IMailStore, MailStorage } from './storage';
+import { IMailStore, MailboxFormat, MailStorage } from './storage';
 
 /** Properties of `MailStack`. */
 export interface MailStackProps extends StackProps {
@@ -135,6 +135,13 @@ export interface MailStackProps extends StackProps {
    * @default Size.gibibytes(5)
    */
   readonly mailboxQuota?: Size;
+
+  /**
+   * How mailboxes lie on the store. It can't be changed on a store that has mail: nodes with another format than the
+   * store began with refuse to start, and change nothing.
+   * @default MailboxFormat.MAILDIR
+   */
+  readonly mailboxFormat?: MailboxFormat;
 
   /**
    * Bucket for archived mail.
@@ -274,6 +281,7 @@ export class MailStack extends Stack {
       connectionsPerNode: props.connectionsPerNode,
       messageSizeMax: props.messageSizeMax,
       mailboxQuota: props.mailboxQuota,
+      mailboxFormat: props.mailboxFormat,
       encryptionKey: this.encryptionKey,
       notificationsTopic: this.alarmTopic,
     });

@@ -28,6 +28,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
 import { allowAutoScaling } from '../security/key-policy';
+import { MailboxFormat } from '../storage/mailbox-format';
 import { agentMetric, cpuMetric } from './fleet-metrics';
 import { LeaseTable } from './lease-table';
 import { MailBundle } from './mail-bundle';
@@ -129,6 +130,13 @@ export interface MailFleetProps {
    * @default Size.gibibytes(5)
    */
   readonly mailboxQuota?: Size;
+
+  /**
+   * How mailboxes lie on the store. It can't be changed on a store that has mail: nodes with another format than the
+   * store began with refuse to start, and change nothing.
+   * @default MailboxFormat.MAILDIR
+   */
+  readonly mailboxFormat?: MailboxFormat;
 
   /**
    * Root volume, gp3.
@@ -344,6 +352,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
       MAIL_CONNECTIONS_MAX: `${this.connectionsPerNode}`,
       MAIL_MESSAGE_SIZE_MAX: `${(props.messageSizeMax ?? Size.mebibytes(50)).toBytes()}`,
       MAIL_QUOTA: dovecotSize(props.mailboxQuota ?? Size.gibibytes(5)),
+      MAIL_MAILBOX_FORMAT: props.mailboxFormat ?? MailboxFormat.MAILDIR,
       MAIL_SESSION_MANAGER: (props.sessionManager ?? true) ? 'yes' : 'no',
       MAIL_DRAIN_HOOK: DRAIN_HOOK,
       MAIL_DRAIN_SECONDS: `${drainTimeout(props).toSeconds()}`,

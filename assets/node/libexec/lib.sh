@@ -57,7 +57,7 @@ load_environment() {
   check_key MAIL_SESSION_MANAGER 'yes|no'
   check_key MAIL_STORE 'efs'
   check_key MAIL_STORE_SERVER '[A-Za-z0-9.-]+'
-  check_key MAIL_STORE_FORMAT 'maildir|sdbox'
+  [[ -z ${MAIL_MAILBOX_FORMAT:-} ]] || check_key MAIL_MAILBOX_FORMAT 'maildir|sdbox'
   check_key MAIL_DIRECTORY 'file'
   check_key MAIL_DIRECTORY_OBJECT 's3://[a-z0-9.-]+/.+'
   check_key MAIL_LEASE_TABLE '[A-Za-z0-9_.-]+'
@@ -104,6 +104,7 @@ check_key() {
 
 derive_environment() {
   MAIL_PRIMARY_DOMAIN=${MAIL_DOMAINS%% *}
+  MAIL_MAILBOX_FORMAT=${MAIL_MAILBOX_FORMAT:-maildir}
   MAIL_VCPUS=$(nproc)
   # Sessions stay in the login process that took them, and the kernel does not share them out evenly: leave room.
   MAIL_LOGIN_PROCESSES=$((MAIL_VCPUS < 2 ? 2 : MAIL_VCPUS))
@@ -118,7 +119,7 @@ derive_environment() {
   MAIL_MAINTENANCE=${MAIL_MAINTENANCE:-*-*-* 02:00}
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
-  export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS MAIL_SMTPD_PROCESSES \
+  export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS MAIL_SMTPD_PROCESSES \
     MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT
 }
 
