@@ -12,6 +12,7 @@ import { loginSuite } from './login.suite';
 import { mailboxFormatSuite } from './mailbox-format.suite';
 import { mailboxSuite } from './mailbox.suite';
 import { nodeSuite } from './node.suite';
+import { passwordSuite } from './password.suite';
 import { putRing } from './ring';
 import { tlsSuite } from './tls.suite';
 
@@ -60,6 +61,7 @@ jest.setTimeout(60_000);
 describe('node', () => nodeSuite(system));
 describe('TLS', () => tlsSuite(system));
 describe('login', () => loginSuite(system));
+describe('password', () => passwordSuite(system));
 describe('delivery', () => deliverySuite(system));
 describe('mailbox', () => mailboxSuite(system));
 describe('affinity', () => affinitySuite(system));
