@@ -17,6 +17,7 @@ install --mode=0644 "$disk/users" /etc/dovecot/users
 install --mode=0600 "$disk/server.pem" /etc/ssl/private/server.pem
 sed 's/$/ mailbox/' "$disk/addresses" >/etc/postfix/mailboxes
 
+# shellcheck source=/dev/null
 . "$disk/postfix.sh"
 cp "$disk/dovecot.conf" /etc/dovecot/local.conf
 # Users are in a file, not in the system.

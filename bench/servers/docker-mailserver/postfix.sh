@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # the dollar is Postfix's
 # What docker-mailserver sets (target/postfix in its repository, August 2026), without amavis, rspamd and milters, without the
 # name server lists and the greet pause of postscreen: nothing answers here, and known clients pass it anyway.
 postconf -e \
