@@ -5,6 +5,7 @@ import {
   AccessSource,
   ArchiveLock,
   EdgeTls,
+  MailboxFormat,
   MailService,
   MailStack,
   MailStackProps,
@@ -62,6 +63,7 @@ function stackProps(config: MailConfig): MailStackProps {
     pauseTime: config.pauseMinutes === undefined ? undefined : Duration.minutes(config.pauseMinutes),
     rollbackAlarms: config.rollbackOnAlarm === false ? [] : undefined,
     sessionManager: config.sessionManager,
+    mailboxFormat: config.mailboxFormat as MailboxFormat | undefined,
     archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
     retention:
       config.retention && RetentionProfile.combine(...config.retention.map((name) => RetentionProfile[name]())),

@@ -149,6 +149,12 @@ export interface MailConfig {
   readonly mailboxQuotaMiB?: number;
 
   /**
+   * How mailboxes lie on the store: see `MailboxFormat`. It can't be changed on a store that has mail.
+   * @default 'maildir'
+   */
+  readonly mailboxFormat?: 'maildir' | 'sdbox';
+
+  /**
    * Largest message, MiB.
    * @default 50
    */
@@ -250,6 +256,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   nodeCertificate: checkNodeCertificate,
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
+  mailboxFormat: oneOf(['maildir', 'sdbox']),
   messageSizeMiB: integer(1, 1024),
   maintenanceWindow: record({ start: isString, timeZone: optional(isString) }),
   trashDays: integer(1, 36_500),

@@ -294,6 +294,7 @@ export class MailStack extends Stack {
       bootTimeout: props.bootTimeout,
       pauseTime: props.pauseTime,
       sessionManager: props.sessionManager,
+      mailboxFormat: props.mailboxFormat,
       encryptionKey: this.encryptionKey,
       notificationsTopic: this.alarmTopic,
     });

@@ -64,7 +64,14 @@ install_missing() {
     apt-get "${options[@]}" --option Dpkg::Options::=--force-confold install --no-install-recommends --yes "$@" >/dev/null
 }
 
+# Ends the boot on a store whose mailboxes have another format.
+claim_format() {
+  "$PLATFORM_ROOT/libexec/claim-format" "$STORE" "$MAIL_MAILBOX_FORMAT" || exit
+}
+
 configure() {
+  # Before Dovecot's files say otherwise.
+  ! mountpoint --quiet "$STORE" || claim_format
   MAIL_INSTANCE_ID=$(instance_metadata instance-id) || die 'instance metadata (IMDSv2) does not answer; the instance id names the queue'
   # A store that somebody else mounted is used as it is.
   if mountpoint --quiet "$STORE" && [[ ! -e /etc/systemd/system/$(systemd-escape --path --suffix=mount "$STORE") ]]; then
@@ -147,6 +154,7 @@ mount_store() {
   if [[ $MAIL_STORE_MOUNT == managed ]]; then
     enable_units mail-store-tls.service "$(systemd-escape --path --suffix=mount "$STORE")"
   fi
+  claim_format
   install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"
   install --directory --mode=0755 "$STORE/.health"
   install --directory --mode=0700 "$STORE/certificates"

@@ -1,6 +1,7 @@
 import { Duration, Size } from 'aws-cdk-lib';
 import { IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
+import { MailboxFormat } from '../storage/mailbox-format';
 import { MaintenanceWindow } from './maintenance-window';
 
 /** What an owner chooses about nodes. */
@@ -40,6 +41,13 @@ export interface FleetOptions {
    * @default Size.gibibytes(5)
    */
   readonly mailboxQuota?: Size;
+
+  /**
+   * How mailboxes lie on the store. It can't be changed on a store that has mail: nodes with another format than the
+   * store began with refuse to start, and change nothing.
+   * @default MailboxFormat.MAILDIR
+   */
+  readonly mailboxFormat?: MailboxFormat;
 
   /**
    * When expired mail goes and indexes are tended, at each user's home.

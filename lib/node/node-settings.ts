@@ -2,6 +2,7 @@ import { Duration, Size, Stack } from 'aws-cdk-lib';
 import { IVpc } from 'aws-cdk-lib/aws-ec2';
 import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
+import { MailboxFormat } from '../storage/mailbox-format';
 import { FleetOptions } from './fleet-options';
 import { MaintenanceWindow } from './maintenance-window';
 import { DRAIN_HOOK } from './node-group';
@@ -37,6 +38,7 @@ export function nodeSettings(scope: Construct, settings: NodeSettings): { [key: 
     MAIL_CONNECTIONS_MAX: `${settings.connectionsPerNode}`,
     MAIL_MESSAGE_SIZE_MAX: `${(settings.messageSizeMax ?? Size.mebibytes(50)).toBytes()}`,
     MAIL_QUOTA: dovecotSize(settings.mailboxQuota ?? Size.gibibytes(5)),
+    MAIL_MAILBOX_FORMAT: settings.mailboxFormat ?? MailboxFormat.MAILDIR,
     MAIL_SESSION_MANAGER: (settings.sessionManager ?? true) ? 'yes' : 'no',
     MAIL_DRAIN_HOOK: DRAIN_HOOK,
     MAIL_DRAIN_SECONDS: `${settings.drainTimeout.toSeconds()}`,

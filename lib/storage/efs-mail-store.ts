@@ -92,7 +92,6 @@ export class EfsMailStore extends Construct implements IMailStore {
       environment: {
         MAIL_STORE: 'efs',
         MAIL_STORE_SERVER: `${this.storeId}.efs.${region}.${urlSuffix}`,
-        MAIL_STORE_FORMAT: 'maildir',
       },
     };
   }

@@ -10,6 +10,7 @@ import { Key } from 'aws-cdk-lib/aws-kms';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { MailService } from '../../lib/access/mail-service';
 import { MailBundle, MailFleet, MailFleetProps, MaintenanceWindow } from '../../lib/node';
+import { MailboxFormat } from '../../lib/storage/mailbox-format';
 import { environments, flagSets, testStack } from '../support/apps';
 import { openFindings } from '../support/nag';
 
@@ -217,6 +218,7 @@ describe.each(flagSets)('with $flags', ({ context }) => {
       'MAIL_CONNECTIONS_MAX=2000',
       'MAIL_MESSAGE_SIZE_MAX=52428800',
       'MAIL_QUOTA=5G',
+      'MAIL_MAILBOX_FORMAT=maildir',
       'MAIL_SESSION_MANAGER=yes',
       'MAIL_DRAIN_HOOK=drain',
       'MAIL_DRAIN_SECONDS=300',
@@ -246,6 +248,7 @@ test('takes other machines, images and sizes', () => {
     maxNodes: 4,
     connectionsPerNode: 123,
     mailboxQuota: Size.mebibytes(1500),
+    mailboxFormat: MailboxFormat.SDBOX,
     messageSizeMax: Size.mebibytes(25),
     rootVolumeSize: Size.gibibytes(40),
     drainTimeout: Duration.minutes(20),
@@ -263,6 +266,7 @@ test('takes other machines, images and sizes', () => {
   template.hasResourceProperties('AWS::AutoScaling::AutoScalingGroup', { MinSize: '4', MaxSize: '4' });
   expect(userData(template)).toMatch(/^MAIL_SESSION_MANAGER=no$/m);
   expect(userData(template)).toMatch(/^MAIL_QUOTA=1500M$/m);
+  expect(userData(template)).toMatch(/^MAIL_MAILBOX_FORMAT=sdbox$/m);
   expect(userData(template)).toMatch(/^MAIL_DRAIN_SECONDS=1200$/m);
   expect(userData(template)).toMatch(/^MAIL_MAINTENANCE="\*-\*-\* 03:30 Europe\/Berlin"$/m);
   expect(userData(template)).toMatch(/^MAIL_TRASH_DAYS=30$/m);

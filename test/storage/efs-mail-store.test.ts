@@ -35,7 +35,7 @@ test.each(inputs)('tells nodes how to mount %s', (_name, extra) => {
   const store = new EfsMailStore(stack, 'Store', { ...given(stack), ...extra(stack) });
 
   const environment = stack.resolve(store.configuration.environment);
-  expect(environment).toMatchObject({ MAIL_STORE: 'efs', MAIL_STORE_FORMAT: 'maildir' });
+  expect(environment).toMatchObject({ MAIL_STORE: 'efs' });
   expect(environment.MAIL_STORE_SERVER['Fn::Join'][1]).toEqual([
     ...(store.storeId === 'fs-0123456789abcdef0' ? ['fs-0123456789abcdef0.efs.'] : [expect.any(Object), '.efs.']),
     { Ref: 'AWS::Region' },

@@ -57,7 +57,7 @@ load_environment() {
   check_key MAIL_SESSION_MANAGER 'yes|no'
   check_key MAIL_STORE 'efs'
   check_key MAIL_STORE_SERVER '[A-Za-z0-9.-]+'
-  check_key MAIL_STORE_FORMAT 'maildir|sdbox'
+  [[ -z ${MAIL_MAILBOX_FORMAT:-} ]] || check_key MAIL_MAILBOX_FORMAT 'maildir|sdbox'
   check_key MAIL_DIRECTORY 'file'
   check_key MAIL_DIRECTORY_OBJECT 's3://[a-z0-9.-]+/.+'
   check_key MAIL_LEASE_TABLE '[A-Za-z0-9_.-]+'
@@ -104,12 +104,15 @@ check_key() {
 
 derive_environment() {
   MAIL_PRIMARY_DOMAIN=${MAIL_DOMAINS%% *}
+  MAIL_MAILBOX_FORMAT=${MAIL_MAILBOX_FORMAT:-maildir}
   MAIL_VCPUS=$(nproc)
   # Sessions stay in the login process that took them, and the kernel does not share them out evenly: leave room.
   MAIL_LOGIN_PROCESSES=$((MAIL_VCPUS < 2 ? 2 : MAIL_VCPUS))
   MAIL_LOGIN_CLIENTS=$((MAIL_CONNECTIONS_MAX * 2 / MAIL_LOGIN_PROCESSES + 100))
-  # A submission takes one smtpd process; far fewer clients send at a time than are connected.
-  MAIL_SMTPD_PROCESSES=$((MAIL_CONNECTIONS_MAX / 10 < 100 ? 100 : MAIL_CONNECTIONS_MAX / 10))
+  # A submission takes one smtpd process; far fewer clients send at a time than are connected. The firewall refuses more
+  # (nftables.conf); the processes beyond that are for health checks, and for those that are about to end.
+  MAIL_SMTP_CONNECTIONS=$((MAIL_CONNECTIONS_MAX / 10 < 100 ? 100 : MAIL_CONNECTIONS_MAX / 10))
+  MAIL_SMTPD_PROCESSES=$((MAIL_SMTP_CONNECTIONS * 5 / 4))
   # Sessions of IMAP, POP3 and ManageSieve, Postfix's processes on three ports, and Dovecot's own.
   MAIL_AUTH_CLIENTS=$((MAIL_CONNECTIONS_MAX * 4 + MAIL_SMTPD_PROCESSES * 4 + 1000))
   # Postfix counts envelope and trace headers too: a message of exactly the largest size must pass.
@@ -118,8 +121,8 @@ derive_environment() {
   MAIL_MAINTENANCE=${MAIL_MAINTENANCE:-*-*-* 02:00}
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
-  export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS MAIL_SMTPD_PROCESSES \
-    MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT
+  export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
+    MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.

@@ -1,0 +1,64 @@
+import { type Endpoint, LineConnection } from './line-connection';
+
+/** A mailbox and the password that opens it. */
+export interface Account {
+  readonly address: string;
+  readonly password: string;
+}
+
+/** An IMAP session on port 993. */
+export class ImapSession {
+  /** Connects and logs in with the password. */
+  public static async open(endpoint: Endpoint, { address, password }: Account): Promise<ImapSession> {
+    const session = new ImapSession(await LineConnection.tls(endpoint, 993));
+    try {
+      await session.connection.until(/^\* OK [^\n]*\n/m);
+      await session.command(`LOGIN ${address} ${password}`);
+    } catch (error) {
+      session.connection.close();
+      throw error;
+    }
+    return session;
+  }
+
+  private constructor(private readonly connection: LineConnection) {}
+
+  /** @throws Error when the server does not say OK. */
+  public async command(text: string): Promise<string> {
+    const answer = await this.connection.ask(`a ${text}`, /^a [^\n]*\n/m);
+    if (!/^a OK/m.test(answer)) throw new Error(`${text.split(' ')[0]}: ${answer.slice(-200).trim()}`);
+    return answer;
+  }
+
+  public async messages(): Promise<number> {
+    return Number(/MESSAGES (\d+)/.exec(await this.command('STATUS INBOX (MESSAGES)'))?.[1]);
+  }
+
+  public async append(message: string): Promise<void> {
+    await this.connection.ask(`a APPEND INBOX {${message.length}}`, /^\+ [^\n]*\n/m);
+    const answer = await this.connection.ask(message, /^a [^\n]*\n/m);
+    if (!/^a OK/m.test(answer)) throw new Error(`APPEND: ${answer.slice(-200).trim()}`);
+  }
+
+  /** Waits in IDLE; the session stays there. */
+  public async idle(): Promise<void> {
+    await this.connection.ask('a IDLE', /^\+ [^\n]*\n/m);
+  }
+
+  /** Called when the server ends the session. */
+  public onEnd(listener: () => void): void {
+    this.connection.onEnd(listener);
+  }
+
+  public async logout(): Promise<void> {
+    try {
+      await this.connection.ask('a LOGOUT', /^a OK[^\n]*\n/m);
+    } finally {
+      this.connection.close();
+    }
+  }
+
+  public close(): void {
+    this.connection.close();
+  }
+}

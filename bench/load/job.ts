@@ -1,0 +1,36 @@
+import type { Account } from './imap-session';
+import type { Endpoint } from './line-connection';
+
+/**
+ * What is done again and again:
+ * - `logins`: TLS 1.3 handshake, LOGIN, LOGOUT;
+ * - `fetches`: FETCH of a whole message, in sessions that stay;
+ * - `deliveries`: a message by SMTP, counted when it is in the mailbox; 10 to a connection;
+ * - `sessions`: login, SELECT, APPEND, FETCH, two STOREs, LOGOUT.
+ */
+export type JobKind = 'logins' | 'fetches' | 'deliveries' | 'sessions';
+
+export const JOB_KINDS: readonly JobKind[] = ['logins', 'fetches', 'deliveries', 'sessions'];
+
+/** Load for one server. */
+export interface Job {
+  readonly kind: JobKind;
+  readonly endpoint: Endpoint;
+  readonly accounts: Account[];
+  /** Clients at a time. */
+  readonly clients: number;
+  /** Seconds after which nothing new is begun. */
+  readonly seconds: number;
+}
+
+/** What a job came to. */
+export interface Outcome {
+  /** Finished operations. */
+  readonly operations: number;
+  /** From the beginning to the end of the last operation. */
+  readonly seconds: number;
+  /** Processor time of the clients, seconds. */
+  readonly clientCpu: number;
+  /** What failed, the first few. */
+  readonly errors: string[];
+}

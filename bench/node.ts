@@ -1,0 +1,86 @@
+/**
+ * `npm run bench:node`: what one node does in a second, with our configuration and with others (README.md).
+ *
+ *     npm run bench:node -- [--rounds 5] [--seconds 4] [--clients 16] [--only logins,fetches] [--variants ours,default]
+ */
+import { parseArgs } from 'node:util';
+import { Progress } from '../local/progress';
+import { cpuSeconds } from './control-group';
+import { Crew } from './load/crew';
+import { JOB_KINDS, type JobKind } from './load/job';
+import { report, type Sample } from './report';
+import { startServers, type Variant } from './servers/servers';
+
+/** Accounts of each variant: those of FETCH and of deliveries are apart, so that their mailboxes stay as they are meant. */
+const ACCOUNTS = { logins: [0, 32], sessions: [0, 32], fetches: [32, 48], deliveries: [48, 80] } as const;
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '4' },
+    clients: { type: 'string', default: '16' },
+    only: { type: 'string', default: JOB_KINDS.join(',') },
+    variants: { type: 'string', default: 'ours,default,dms,hop,sdbox' },
+  },
+});
+
+async function main(): Promise<void> {
+  const progress = new Progress();
+  const crew = new Crew(2);
+  const servers = await startServers(progress, 80);
+  try {
+    const variants = servers.variants.filter(({ name }) => values.variants.split(',').includes(name));
+    const kinds = JOB_KINDS.filter((kind) => values.only.split(',').includes(kind));
+    for (const variant of variants) {
+      await progress.step(`${variant.name}: mailboxes filled`, () => fill(crew, variant));
+    }
+    const samples: Sample[] = [];
+    for (let round = 1; round <= Number(values.rounds); round++) {
+      for (const kind of kinds) {
+        for (const variant of variants) samples.push(await measure(crew, variant, kind));
+      }
+      console.log(`round ${round} of ${values.rounds}`);
+    }
+    report(samples);
+  } finally {
+    crew.dismiss();
+    servers.stop();
+  }
+}
+
+/** Mail for those who fetch, and a first login of all others, which makes folders and computes the password. */
+async function fill(crew: Crew, variant: Variant): Promise<void> {
+  const { endpoint, accounts } = variant;
+  const [first, end] = ACCOUNTS.fetches;
+  const job = { endpoint, accounts, clients: 16 };
+  await crew.perform({ ...job, kind: 'deliveries', accounts: accounts.slice(first, end), seconds: 3 });
+  await crew.perform({ ...job, kind: 'logins', seconds: 8 });
+}
+
+async function measure(crew: Crew, variant: Variant, kind: JobKind): Promise<Sample> {
+  const [first, end] = ACCOUNTS[kind];
+  const serverCpu = () => variant.machines.reduce((sum, machine) => sum + cpuSeconds(machine), 0);
+  const before = serverCpu();
+  const outcome = await crew.perform({
+    kind,
+    endpoint: variant.endpoint,
+    accounts: variant.accounts.slice(first, end),
+    clients: Number(values.clients),
+    seconds: Number(values.seconds),
+  });
+  return {
+    variant: variant.name,
+    kind,
+    rate: outcome.operations / outcome.seconds,
+    serverCpu: (serverCpu() - before) / outcome.operations,
+    clientShare: outcome.clientCpu / outcome.seconds,
+  };
+}
+
+main().then(
+  () => process.exit(0),
+  (error: Error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);
