@@ -9,7 +9,12 @@ module.exports = {
       ...common,
       displayName: 'unit',
       testMatch: ['<rootDir>/test/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/system/', '<rootDir>/test/examples/'],
+      testPathIgnorePatterns: [
+        '/node_modules/',
+        '<rootDir>/test/system/',
+        '<rootDir>/test/boot/',
+        '<rootDir>/test/examples/',
+      ],
       setupFiles: ['<rootDir>/test/support/no-template-rules.ts'],
       setupFilesAfterEnv: ['aws-cdk-lib/testhelpers/jest-autoclean'],
     },
@@ -18,5 +23,7 @@ module.exports = {
     { ...common, displayName: 'examples', testMatch: ['<rootDir>/test/examples/**/*.test.ts'] },
     // Real nodes; needs the sandbox: `npm run test:system`.
     { ...common, displayName: 'system', testMatch: ['<rootDir>/test/system/**/*.test.ts'] },
+    // Nodes with kernels of their own; needs the sandbox: `npm run test:boot`.
+    { ...common, displayName: 'boot', testMatch: ['<rootDir>/test/boot/**/*.test.ts'] },
   ],
 };

@@ -8,7 +8,7 @@ import { CertificateAuthority } from './certificate-authority';
 import { MetadataService } from './metadata';
 import { NameServer } from './name-server';
 import { layNetwork } from './network';
-import { LocalNode } from './node';
+import { LocalNode, type BootOptions } from './node';
 import { CACHE } from './paths';
 import { readPlan, standInValue, type Plan } from './plan';
 import { prepare } from './prepare';
@@ -21,12 +21,22 @@ export interface LocalUser {
   readonly password: string;
 }
 
+/** Makes the machines of a cluster, switched off, and what they need beside what every cluster has. */
+export type Machines = (environment: {
+  readonly boot: BootOptions;
+  readonly authority: CertificateAuthority;
+}) => Promise<LocalNode[]>;
+
 export interface ClusterOptions {
   /** Called to synthesise; resolves to the folder of the cloud assembly. */
   readonly synthesise: (folder: string) => Promise<string>;
   readonly progress: Progress;
   /** @default - the template's minimum */
   readonly nodes?: number;
+  /** @default - systemd-nspawn, with a folder as the store */
+  readonly machines?: Machines;
+  /** Milliseconds until a node must be healthy. @default 120000 */
+  readonly bootLimit?: number;
   /** Also answer on 127.0.0.1 of the network that the sandbox was started from. @default false */
   readonly personPorts?: boolean;
 }
@@ -136,14 +146,15 @@ export class LocalCluster {
       awsEndpoint: this.aws.endpointFor(this.plan.gateway),
       plan: this.plan,
     };
-    this.nodes.push(...this.plan.nodes.map((planned) => new LocalNode(planned, boot)));
+    const containers: Machines = async () => this.plan.nodes.map((planned) => new LocalNode(planned, boot));
+    this.nodes.push(...(await (options.machines ?? containers)({ boot, authority: this.authority })));
     await Promise.all([
       // Nodes ask for their bundle until it is there; what they do before that takes as long.
       published,
       ...this.nodes.map((node) =>
         progress.step(`${node.name} (${node.planned.zone}, ${node.address}) booted and healthy`, async () => {
           await node.boot();
-          await node.ready(120_000).catch(async (error: Error) => {
+          await node.ready(options.bootLimit ?? 120_000).catch(async (error: Error) => {
             appendFileSync(path.join(this.folder, `${node.name}.log`), error.message);
             throw new Error(`${error.message}\n${await node.diagnosis()}`);
           });

@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs';
-import type { Plan, PlannedNode } from './plan';
+import { existsSync, writeFileSync } from 'node:fs';
+import { offset, type Plan, type PlannedNode } from './plan';
 import { run } from './run';
 
 const BRIDGE = 'vpc';
@@ -48,6 +48,20 @@ export async function plugIn(node: PlannedNode, plan: Plan): Promise<void> {
     ],
     node.name,
   );
+}
+
+/** Adds a network card for a virtual machine to the cluster's network; returns its name. */
+export async function joinNetwork(machine: string): Promise<string> {
+  const card = `tap-${machine}`;
+  if (!existsSync(`/sys/class/net/${card}`)) {
+    await batch([`tuntap add ${card} mode tap`, `link set ${card} master ${BRIDGE} up`]);
+  }
+  return card;
+}
+
+/** Where nodes that mount the store themselves find it, under EFS's name: the address before the gateway's. */
+export function storeAddress(plan: Plan): string {
+  return offset(plan.gateway, -1);
 }
 
 async function batch(lines: string[], namespace?: string): Promise<void> {
