@@ -73,7 +73,9 @@ export class Guest {
       ...[`umid=${name}`, `uml_dir=${RUN_FOLDER}/uml`, `mem=${memory}M`, `ubda=${RUN_FOLDER}/${name}.disk`],
       ...[`vec0:transport=tap,ifname=${card},mac=02:00:${octets.join(':')},depth=128,gro=1`],
       ...['root=/dev/root', 'rootfstype=hostfs', 'ro', `init=${SCRIPTS}/${this.options.first}`],
-      ...['con=null', 'con0=null,fd:1', 'console=tty0', 'quiet', 'panic=-1', 'sysctl.kernel.io_uring_disabled=2'],
+      ...['con=null', 'con0=null,fd:1', 'console=tty0', 'quiet', 'panic=-1', 'lsm=yama'],
+      // This kernel's mapping of its rings corrupts memory, and Node.js tries it.
+      'sysctl.kernel.io_uring_disabled=2',
       ...Object.entries(environment).map(([key, value]) => `${key}=${value}`),
     ];
     const inGroup = 'mkdir -p "$0" && echo 0 > "$0/cgroup.procs" && exec "$@"';

@@ -25,7 +25,7 @@ beforeAll(async () => {
   cluster = await LocalCluster.start({
     synthesise: (folder) => synthesise(folder, progress),
     progress,
-    nodes: 2,
+    nodes: 1,
     machines: guests(programs),
     bootLimit: 480_000,
   });
