@@ -83,6 +83,8 @@ export class Guest {
     this.process = start(command[0], command.slice(1), openSync(this.log, 'a'), {
       env: { PATH: process.env.PATH, TMPDIR: '/dev/shm', HOME: RUN_FOLDER },
     });
+    // The sandbox ends what still runs; nothing waits for it.
+    this.process.unref();
   }
 
   /** Waits for a text on the console. @throws Error with the console's end when it does not come. */
