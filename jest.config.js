@@ -12,6 +12,7 @@ module.exports = {
       testPathIgnorePatterns: [
         '/node_modules/',
         '<rootDir>/test/system/',
+        '<rootDir>/test/boot/',
         '<rootDir>/test/examples/',
         '<rootDir>/test/failures/',
       ],
@@ -24,5 +25,7 @@ module.exports = {
     // Real nodes; these need the sandbox: `npm run test:system`, `npm run test:failures`.
     { ...common, displayName: 'system', testMatch: ['<rootDir>/test/system/**/*.test.ts'] },
     { ...common, displayName: 'failures', testMatch: ['<rootDir>/test/failures/**/*.test.ts'] },
+    // Nodes with kernels of their own; needs the sandbox: `npm run test:boot`.
+    { ...common, displayName: 'boot', testMatch: ['<rootDir>/test/boot/**/*.test.ts'] },
   ],
 };

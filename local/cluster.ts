@@ -23,6 +23,12 @@ export interface LocalUser {
   readonly password: string;
 }
 
+/** Makes the machines of a cluster, switched off, and what they need beside what every cluster has. */
+export type Machines = (environment: {
+  readonly boot: BootOptions;
+  readonly authority: CertificateAuthority;
+}) => Promise<LocalNode[]>;
+
 export interface ClusterOptions extends PlannedSize {
   /** Called to synthesise; resolves to the folder of the cloud assembly. */
   readonly synthesise: (folder: string) => Promise<string>;
@@ -32,6 +38,10 @@ export interface ClusterOptions extends PlannedSize {
    * @default false - a folder
    */
   readonly networkStore?: boolean;
+  /** @default - systemd-nspawn, with a folder as the store */
+  readonly machines?: Machines;
+  /** Milliseconds until a node must be healthy. @default 120000 */
+  readonly bootLimit?: number;
   /** Also answer on 127.0.0.1 of the network that the sandbox was started from. @default false */
   readonly personPorts?: boolean;
 }
@@ -156,9 +166,9 @@ export class LocalCluster {
     return node;
   }
 
-  private async boot(node: LocalNode): Promise<void> {
+  private async boot(node: LocalNode, limit = 120_000): Promise<void> {
     await node.boot();
-    await node.ready(120_000).catch(async (error: Error) => {
+    await node.ready(limit).catch(async (error: Error) => {
       appendFileSync(path.join(this.folder, `${node.name}.log`), error.message);
       throw new Error(`${error.message}\n${await node.diagnosis()}`);
     });
@@ -188,12 +198,17 @@ export class LocalCluster {
       awsEndpoint: this.aws.endpointFor(this.plan.gateway),
       plan: this.plan,
     };
-    const first = this.plan.nodes.map(() => this.place());
+    const first = options.machines
+      ? await options.machines({ boot: this.bootOptions, authority: this.authority })
+      : this.plan.nodes.map(() => this.place());
+    if (options.machines) this.nodes.push(...first);
     await Promise.all([
       // Nodes ask for their bundle until it is there; what they do before that takes as long.
       published,
       ...first.map((node) =>
-        progress.step(`${node.name} (${node.planned.zone}, ${node.address}) booted and healthy`, () => this.boot(node)),
+        progress.step(`${node.name} (${node.planned.zone}, ${node.address}) booted and healthy`, () =>
+          this.boot(node, options.bootLimit),
+        ),
       ),
     ]);
 

@@ -1,6 +1,7 @@
 import { type ChildProcess } from 'node:child_process';
 import { openSync } from 'node:fs';
 import * as path from 'node:path';
+import { storeAddress } from './network';
 import type { Plan } from './plan';
 import { start } from './run';
 
@@ -14,7 +15,7 @@ export class NameServer {
   ) {}
 
   public start(): void {
-    const hostname = this.plan.environment.MAIL_HOSTNAME;
+    const { MAIL_HOSTNAME: hostname, MAIL_STORE_SERVER: store } = this.plan.environment;
     const domains = this.plan.environment.MAIL_DOMAINS.split(' ');
     this.process = start(
       'dnsmasq',
@@ -22,6 +23,7 @@ export class NameServer {
         ...['--keep-in-foreground', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--local=/#/', '--user=root'],
         ...[`--listen-address=${this.plan.gateway}`, '--bind-interfaces', '--pid-file='],
         ...this.plan.balancerAddresses.map((address) => `--host-record=${hostname},${address}`),
+        `--host-record=${store},${storeAddress(this.plan)}`,
         ...domains.map((domain) => `--mx-host=${domain},${hostname},10`),
         ...this.plan.places.map(({ name, address }) => `--host-record=${name},${address}`),
       ],

@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs';
-import type { Plan, PlannedPlace } from './plan';
+import { existsSync, writeFileSync } from 'node:fs';
+import { offset, type Plan, type PlannedPlace } from './plan';
 import { run } from './run';
 
 const BRIDGE = 'vpc';
@@ -54,6 +54,20 @@ export async function plugIn(node: PlannedPlace, plan: Plan): Promise<void> {
 export async function unplug(node: PlannedPlace): Promise<void> {
   await run('ip', ['link', 'delete', node.name]);
   await run('ip', ['netns', 'delete', node.name]);
+}
+
+/** Adds a network card for a virtual machine to the cluster's network; returns its name. */
+export async function joinNetwork(machine: string): Promise<string> {
+  const card = `tap-${machine}`;
+  if (!existsSync(`/sys/class/net/${card}`)) {
+    await batch([`tuntap add ${card} mode tap`, `link set ${card} master ${BRIDGE} up`]);
+  }
+  return card;
+}
+
+/** Where nodes that mount the store themselves find it, under EFS's name: the address before the gateway's. */
+export function storeAddress(plan: Plan): string {
+  return offset(plan.gateway, -1);
 }
 
 async function batch(lines: string[], namespace?: string): Promise<void> {

@@ -174,31 +174,38 @@ export class LocalNode {
     const root = folder('root');
     await run('mount', ['-t', 'overlay', 'overlay', '-o', layers, root]);
 
-    const write = (file: string, text: string) => {
-      mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
-      rmSync(path.join(root, file), { force: true });
-      writeFileSync(path.join(root, file), text);
-    };
-    write('etc/hostname', `${this.name}\n`);
-    write('etc/resolv.conf', `nameserver ${this.options.plan.gateway}\n`);
-    write('var/lib/cloud/seed/nocloud/user-data', this.options.plan.userData);
-    write('var/lib/cloud/seed/nocloud/meta-data', `instance-id: ${this.planned.instanceId}\n`);
-    write(
-      'etc/cloud/cloud.cfg.d/99-local.cfg',
-      'datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n',
-    );
-    // Stands for the VPC's endpoints; nothing else on the node knows that it is not on AWS.
-    write(
-      'etc/systemd/system.conf.d/local.conf',
-      `[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL=${this.options.awsEndpoint}\n`,
-    );
-    for (const unit of UNITS_OF_A_WHOLE_MACHINE) {
-      rmSync(path.join(root, 'etc/systemd/system', unit), { force: true });
-      symlinkSync('/dev/null', path.join(root, 'etc/systemd/system', unit));
-    }
-    for (const [file, text] of Object.entries(this.options.store.files(this.planned))) write(file, text);
+    layInstance(root, this.planned, this.options);
     mkdirSync(path.join(root, STORE), { recursive: true });
     return root;
+  }
+}
+
+/** Writes what EC2 gives a new instance below its root: its name, its user data, who answers for names and for AWS. */
+export function layInstance(root: string, planned: PlannedNode, options: BootOptions): void {
+  const write = (file: string, text: string) => {
+    mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+    rmSync(path.join(root, file), { force: true });
+    writeFileSync(path.join(root, file), text);
+  };
+  write('etc/hostname', `${planned.name}\n`);
+  write('etc/resolv.conf', `nameserver ${options.plan.gateway}\n`);
+  write('var/lib/cloud/seed/nocloud/user-data', options.plan.userData);
+  write('var/lib/cloud/seed/nocloud/meta-data', `instance-id: ${planned.instanceId}\n`);
+  write(
+    'etc/cloud/cloud.cfg.d/99-local.cfg',
+    'datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n',
+  );
+  // Stands for the VPC's endpoints; nothing else on the node knows that it is not on AWS.
+  write(
+    'etc/systemd/system.conf.d/local.conf',
+    `[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL=${options.awsEndpoint}\n`,
+  );
+  for (const [file, text] of Object.entries(options.store.files(planned))) write(file, text);
+  const units = path.join(root, 'etc/systemd/system');
+  mkdirSync(units, { recursive: true });
+  for (const unit of UNITS_OF_A_WHOLE_MACHINE) {
+    rmSync(path.join(units, unit), { force: true });
+    symlinkSync('/dev/null', path.join(units, unit));
   }
 }
 

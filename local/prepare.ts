@@ -46,7 +46,8 @@ export async function prepare(progress: Progress, moreTools: { [command: string]
   return { root, motoServer };
 }
 
-async function installTools(tools: { [command: string]: string }, progress: Progress): Promise<void> {
+/** Installs the packages of the commands that are missing. @throws Error that names them when that fails. */
+export async function installTools(tools: { [command: string]: string }, progress: Progress): Promise<void> {
   const missing: string[] = [];
   for (const [command, debianPackage] of Object.entries(tools)) {
     if (!(await onPath(command))) missing.push(debianPackage);

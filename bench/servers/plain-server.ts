@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import * as path from 'node:path';
 import type { LocalCluster } from '../../local/cluster';
 import { LocalNode } from '../../local/node';
+import { FolderStore } from '../../local/store';
 import { offset } from '../../local/plan';
 import { waitFor } from '../../local/run';
 import type { Account } from '../load/imap-session';
@@ -42,7 +43,7 @@ export async function bootPlainServer(
     },
     {
       root,
-      store: disk,
+      store: new FolderStore(disk),
       logs: cluster.folder,
       awsEndpoint: cluster.aws.endpointFor(plan.gateway),
       plan: { ...plan, userData: '#!/bin/bash\nexec bash /srv/mail-store/setup.sh\n' },

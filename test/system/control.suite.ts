@@ -147,6 +147,27 @@ export function controlSuite(system: () => System): void {
     expect(await node.shell('systemctl --failed --no-legend')).toBe('');
   }, 60_000);
 
+  test('a fence that comes while the node is given its store back holds', async () => {
+    const node = nodes()[1];
+    const slow = '/run/systemd/system/mail-remount.service.d';
+    const conf = String.raw`[Service]\nExecStartPost=sleep 3\n`;
+    await node.shell(`mkdir -p ${slow}; printf '${conf}' >${slow}/slow.conf; systemctl daemon-reload`);
+    try {
+      expect(await control(node, 'fence')).toBe('ok');
+      const coming = control(node, 'unfence');
+      await waitFor('the new mount', 5000, async () =>
+        (await node.shell('systemctl is-active mail-remount || true')) === 'activating\n' ? true : undefined,
+      );
+      expect(await control(node, 'fence')).toBe('ok');
+      expect(await coming).toBe('error fenced again meanwhile');
+      expect(await node.shell('systemctl is-active dovecot postfix || true')).not.toMatch(/^active/m);
+      expect(await node.shell('nft list set inet mail_store open')).not.toContain('elements');
+    } finally {
+      await node.shell(`rm -r ${slow}; systemctl daemon-reload`);
+    }
+    expect(await control(node, 'unfence')).toBe('ok');
+  }, 60_000);
+
   test('the queue of a dead node is adopted: each message arrives once', async () => {
     const { cluster, view, alice, bob } = system();
     const [adopter, dead] = nodes();

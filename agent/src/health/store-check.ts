@@ -32,12 +32,14 @@ export const storeCheck = ({ mountPoint, instanceId, limit = 3_000 }: StoreCheck
   },
 });
 
-// Not the recursive mkdir: on a read-only store it says that a path is missing.
+// Looks first: an NFS client that has not seen the folder yet would say for `mkdir` that it is forbidden, not that it is
+// there. And not the recursive mkdir: on a read-only store it says that a path is missing.
 const ensureFolder = async (path: string): Promise<void> => {
   try {
-    await mkdir(path, 0o755);
+    await stat(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await mkdir(path, 0o755);
   }
 };
 
