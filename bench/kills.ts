@@ -65,12 +65,16 @@ async function main(): Promise<void> {
       process.exitCode = 1;
     }
     console.log(JSON.stringify(report));
+  } catch (error) {
+    console.error((error as Error).message);
+    if (args.keep) await run.keep(args.keep);
+    throw error;
   } finally {
     await run.stop();
   }
 }
 
-main().catch((error: Error) => {
-  console.error(error.message);
-  process.exitCode = 1;
-});
+main().then(
+  () => process.exit(), // a client may still wait for an answer
+  () => process.exit(1),
+);

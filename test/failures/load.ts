@@ -14,7 +14,7 @@ export interface LoadOptions {
   readonly view: ClientView;
   readonly ledger: Ledger;
   readonly users: readonly LocalUser[];
-  /** Milliseconds between two requests of a client. @default 300 */
+  /** Milliseconds between two requests of a client. @default 1000 */
   readonly pace?: number;
 }
 
@@ -26,6 +26,10 @@ export class Load {
   private readonly open = new Set<ImapFlow>();
 
   constructor(private readonly options: LoadOptions) {}
+
+  private get pace(): number {
+    return this.options.pace ?? 1000;
+  }
 
   /**
    * Starts the clients: each user has one that works and one that waits for mail (IDLE), every third one that opens a new
@@ -47,11 +51,11 @@ export class Load {
     }
   }
 
-  /** Resolves when all clients have gone. */
+  /** Resolves when all clients have gone, or hang. */
   public async stop(): Promise<void> {
     this.stopped = true;
     for (const client of this.open) client.close();
-    await Promise.all(this.clients);
+    await Promise.race([Promise.all(this.clients), sleep(5000)]);
   }
 
   private begin(attendance: Attendance, session: (attendance: Attendance) => Promise<void>): void {
@@ -88,6 +92,7 @@ export class Load {
     } finally {
       transport.close();
     }
+    await sleep(this.pace);
   }
 
   /** Files, reads and flags messages in one session. */
@@ -101,7 +106,7 @@ export class Load {
         else if (dice < 0.7) await this.read(client, known[Math.floor(Math.random() * known.length)]);
         else await this.flag(client, user, known[Math.floor(Math.random() * known.length)]);
         attendance.ok();
-        await sleep(this.options.pace ?? 300);
+        await sleep(this.pace);
       }
     });
   }
@@ -145,7 +150,7 @@ export class Load {
       await client.status('INBOX', { messages: true });
       attendance.ok();
     });
-    await sleep(700);
+    await sleep(2 * this.pace);
   }
 
   private async session(user: LocalUser, use: (client: ImapFlow) => Promise<void>): Promise<void> {

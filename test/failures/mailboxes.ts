@@ -87,6 +87,7 @@ export class Mailboxes {
       const flagged = new Set<number>();
       const present = new Set<number>();
       for await (const { uid, flags } of client.fetch('1:*', { flags: true }, { uid: true })) {
+        if (uid === undefined) continue;
         present.add(uid);
         if (flags?.has('\\Flagged')) flagged.add(uid);
       }
@@ -97,9 +98,10 @@ export class Mailboxes {
       }
       if ([...present].some((uid) => uid >= known.nextUid)) {
         for await (const { uid, source } of client.fetch(`${known.nextUid}:*`, { source: true }, { uid: true })) {
-          if (uid < known.nextUid) continue; // `n:*` has the last message at least
+          // `n:*` has the last message at least; and a flag that changes meanwhile comes without the rest.
+          if (uid === undefined || uid < known.nextUid || !source) continue;
           known.nextUid = uid + 1;
-          const message = readLoadMessage(source?.toString('latin1') ?? '');
+          const message = readLoadMessage(source.toString('latin1'));
           if (!message) continue;
           if (!message.whole) unreadable.push(`message ${uid} of ${user.address} is not what was sent`);
           known.uids.set(message.id, [...(known.uids.get(message.id) ?? []), uid]);

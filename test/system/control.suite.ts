@@ -96,7 +96,7 @@ export function controlSuite(system: () => System): void {
       client.close();
     }, 60_000);
 
-    // A delivery asks for the home at RCPT. One that went on after the new home had opened the mailbox cost 36 messages.
+    // A delivery asks for the home at RCPT: under load, one went on at the old home after the new one had begun to write.
     test('ends a delivery that was let in before', async () => {
       const input = readFileSync(path.join(__dirname, 'on-node/slow-delivery.py'), 'utf8');
       await home.exec(['sh', '-c', 'cat >/tmp/slow-delivery.py; rm -f /tmp/let-in /tmp/go-on'], { input });
