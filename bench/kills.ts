@@ -1,9 +1,9 @@
 /**
  * Breaks a cluster of three nodes under load, again and again, and counts what is lost (E1, E3). Ends with one line of JSON.
  *
- *     npm run bench:kills -- --count N --seed S [--faults NAME,NAME…] [--keep FOLDER]
+ *     npm run bench:kills -- --count N --seed S [--faults NAME,NAME…] [--roll] [--keep FOLDER]
  *
- * `--keep` copies logs, journals and the store to a new folder when something was lost. The seed decides which fault comes when and to which node; what the clients do meanwhile is their own.
+ * `--roll` replaces all nodes in good order at the end, `--keep` copies logs, journals and the store to a new folder when something was lost. The seed decides which fault comes when and to which node; what the clients do meanwhile is their own.
  */
 import { parseArgs } from 'node:util';
 import { Progress } from '../local/progress';
@@ -15,6 +15,7 @@ interface Arguments {
   readonly count: number;
   readonly seed: number;
   readonly faults: FaultName[];
+  readonly roll: boolean;
   readonly keep?: string;
 }
 
@@ -25,6 +26,7 @@ function readArguments(): Arguments {
       seed: { type: 'string' },
       faults: { type: 'string' },
       keep: { type: 'string' },
+      roll: { type: 'boolean' },
     },
   });
   const wholeNumber = (name: 'count' | 'seed', fallback: number) => {
@@ -41,6 +43,7 @@ function readArguments(): Arguments {
     count: wholeNumber('count', 12),
     seed: wholeNumber('seed', 1),
     faults: faults as FaultName[],
+    roll: values.roll ?? false,
     keep: values.keep,
   };
 }
@@ -58,6 +61,7 @@ async function main(): Promise<void> {
   const run = await KillRun.start({ progress: new Progress(), seed: args.seed });
   try {
     for (const name of plan(args)) await run.suffer(name);
+    if (args.roll) await run.roll(run.cluster.nodes.length);
     const report = await run.report(args.count);
     const { lost, flagsLost, unreadable, doubleWriters } = report;
     if (lost + flagsLost + unreadable + doubleWriters > 0) {

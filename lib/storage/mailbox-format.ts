@@ -1,4 +1,4 @@
-/** How a mailbox lies on the store (docs/adr/0007-mailbox-format.md). */
+/** How a mailbox lies on the store (docs/adr/0008-mailbox-format.md). */
 export enum MailboxFormat {
   /** A file for each message, which any tool can read and from which all but the newest flags can be rebuilt. */
   MAILDIR = 'maildir',

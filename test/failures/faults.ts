@@ -1,7 +1,6 @@
 import type { LocalCluster } from '../../local/cluster';
 import type { NetworkStore } from '../../local/network-store';
 import type { LocalNode } from '../../local/node';
-import { run } from '../../local/run';
 import type { Random } from './random';
 
 /** Something that goes wrong, and how it is mended. */
@@ -66,14 +65,14 @@ export const FAULTS = {
     reach: 'node',
     strike: async (cluster, random) => {
       const node = random.of(cluster.nodes);
-      await inNetworkOf(
+      await firewall(
         node,
         `table ip fault {
-          chain in { type filter hook input priority -300; iif != lo tcp sport != 2049 drop; iif != lo ip protocol != tcp drop; }
-          chain out { type filter hook output priority -300; oif != lo tcp dport != 2049 drop; oif != lo ip protocol != tcp drop; }
+          chain in { type filter hook input priority -300; iifname != "lo" tcp sport != 2049 drop; iifname != "lo" ip protocol != tcp drop; }
+          chain out { type filter hook output priority -300; oifname != "lo" tcp dport != 2049 drop; oifname != "lo" ip protocol != tcp drop; }
         }`,
       );
-      return () => inNetworkOf(node, 'delete table ip fault');
+      return () => firewall(node, 'delete table ip fault');
     },
   },
   /** Every process of a machine stops, and goes on as if nothing had been. */
@@ -137,8 +136,8 @@ async function replace(cluster: LocalCluster, nodes: readonly LocalNode[]): Prom
   await Promise.all(nodes.map(() => cluster.launch()));
 }
 
-async function inNetworkOf(node: LocalNode, rules: string): Promise<void> {
-  await run('ip', ['netns', 'exec', node.name, 'nft', '-f', '-'], { input: rules });
+async function firewall(node: LocalNode, rules: string): Promise<void> {
+  await node.exec(['nft', '-f', '-'], { input: rules });
 }
 
 function storeOf(cluster: LocalCluster): NetworkStore {

@@ -164,12 +164,12 @@ export class KillRun {
   }
 
   /**
-   * Replaces every node by a new one, as an instance refresh does: one more first, then an old one drains and goes. The
+   * Replaces so many nodes by new ones, as an instance refresh does: one more first, then an old one drains and goes. The
    * cluster is one larger and one smaller again each time.
    */
-  public async roll(): Promise<Outcome> {
-    return this.during('rolling replacement of all nodes', false, async () => {
-      for (const old of [...this.cluster.nodes]) {
+  public async roll(count: number): Promise<Outcome> {
+    return this.during(`${count} of ${this.cluster.nodes.length} nodes replaced`, false, async () => {
+      for (const old of this.cluster.nodes.slice(0, count)) {
         await this.cluster.launch();
         await this.whole();
         await this.drain(old);
