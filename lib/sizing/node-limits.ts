@@ -18,6 +18,8 @@ export interface NodeLimits {
   readonly loginProcesses: number;
   /** Connections of one login process. */
   readonly loginClients: number;
+  /** SMTP connections that the firewall lets in: so many on 25, and as many on 465 and 587 together. */
+  readonly smtpConnections: number;
   /** `smtpd` processes for each port. */
   readonly smtpdProcesses: number;
   /** Connections that the authentication service takes. */
@@ -32,13 +34,15 @@ export interface NodeLimits {
  */
 export function nodeLimits(connectionsPerNode: number, machine: Machine): NodeLimits {
   const loginProcesses = Math.max(2, machine.vcpus);
-  const smtpdProcesses = Math.max(100, Math.floor(connectionsPerNode / 10));
+  const smtpConnections = Math.max(100, Math.floor(connectionsPerNode / 10));
+  const smtpdProcesses = Math.floor((smtpConnections * 5) / 4);
   return {
     sessionsPerUserAndAddress: 20,
     smtpConnectionsPerAddress: 50,
     sessionProcesses: connectionsPerNode,
     loginProcesses,
     loginClients: Math.floor((connectionsPerNode * 2) / loginProcesses) + 100,
+    smtpConnections,
     smtpdProcesses,
     authClients: connectionsPerNode * 4 + smtpdProcesses * 4 + 1000,
     memoryShare: (connectionsPerNode * SESSION_MEMORY) / (machine.memory * 1024),

@@ -12,10 +12,13 @@ function derived(connections: number, vcpus: number): { [name: string]: number }
     nproc() { echo ${vcpus}; }
     MAIL_DOMAINS=example.com MAIL_CONNECTIONS_MAX=${connections} MAIL_MESSAGE_SIZE_MAX=1
     derive_environment
-    echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"`;
+    echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_SMTP_CONNECTIONS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"`;
   const output = execFileSync('bash', ['-euc', script], { encoding: 'utf8' });
-  const [loginProcesses, loginClients, smtpdProcesses, authClients] = output.trim().split(' ').map(Number);
-  return { loginProcesses, loginClients, smtpdProcesses, authClients };
+  const [loginProcesses, loginClients, smtpConnections, smtpdProcesses, authClients] = output
+    .trim()
+    .split(' ')
+    .map(Number);
+  return { loginProcesses, loginClients, smtpConnections, smtpdProcesses, authClients };
 }
 
 test.each([
