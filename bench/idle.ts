@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import type { LocalCluster } from '../local/cluster';
 import { Progress } from '../local/progress';
 import { cpuSeconds, memoryBytes, proportionalBytes } from './control-group';
+import { ask } from './load/ask';
 import type { IdleState } from './load/idle-worker';
 import { enrol, makeAccounts } from './servers/accounts';
 import { endpointOf, startCluster } from './servers/servers';
@@ -49,13 +50,12 @@ async function main(): Promise<void> {
 
 async function measure(cluster: LocalCluster, workers: ChildProcess[], progress: Progress): Promise<void> {
   const [node] = cluster.nodes;
-  await node.shell('systemctl stop mail-session-manager.service');
   const accounts = makeAccounts(Math.ceil(count / SESSIONS_PER_USER), cluster.domains[0], [node.address]).get(
     node.address,
   )!;
   await progress.step(`${accounts.length} accounts`, () => enrol(cluster, accounts));
   // A first session makes the processes and caches that are there with no client, too.
-  await tell(workers[0], { endpoint: endpointOf(cluster, node), accounts, count: 1, atOnce: 1 });
+  await ask<IdleState>(workers[0], { endpoint: endpointOf(cluster, node), accounts, count: 1, atOnce: 1 });
   await seconds(HIBERNATION);
   const before = await memoryOf(node.name);
 
@@ -64,7 +64,7 @@ async function measure(cluster: LocalCluster, workers: ChildProcess[], progress:
   await progress.longStep(`${count} clients in IDLE`, () =>
     Promise.all(
       workers.map((worker, index) =>
-        tell(worker, {
+        ask<IdleState>(worker, {
           endpoint: endpointOf(cluster, node),
           accounts: accounts.filter((_account, place) => place % workers.length === index),
           count: share,
@@ -79,7 +79,7 @@ async function measure(cluster: LocalCluster, workers: ChildProcess[], progress:
   const cpu = cpuSeconds(node.name);
   await seconds(Number(values.rest));
   const atRest = (cpuSeconds(node.name) - cpu) / Number(values.rest);
-  const states = await Promise.all(workers.map((worker) => tell(worker, {})));
+  const states = await Promise.all(workers.map((worker) => ask<IdleState>(worker, {})));
   const total = (of: (state: IdleState) => number) => states.reduce((sum, state) => sum + of(state), 0);
   const open = total((state) => state.open);
   const after = await memoryOf(node.name);
@@ -113,18 +113,6 @@ function raiseInotifyLimit(): () => void {
 
 async function memoryOf(machine: string): Promise<{ pss: number; group?: number }> {
   return { pss: await proportionalBytes(machine), group: memoryBytes(machine) };
-}
-
-function tell(worker: ChildProcess, order: object): Promise<IdleState> {
-  return new Promise((resolve, reject) => {
-    const gone = (code: number | null) => reject(new Error(`a client process ended with ${code}`));
-    worker.once('exit', gone);
-    worker.once('message', (state: IdleState) => {
-      worker.off('exit', gone);
-      resolve(state);
-    });
-    worker.send(order);
-  });
 }
 
 const seconds = (number: number) => new Promise((resolve) => setTimeout(resolve, number * 1000));

@@ -3,7 +3,8 @@
  *
  *     npm run bench:kills -- --count N --seed S [--faults NAME,NAME…] [--roll] [--keep FOLDER]
  *
- * `--roll` replaces all nodes in good order at the end, `--keep` copies logs, journals and the store to a new folder when something was lost. The seed decides which fault comes when and to which node; what the clients do meanwhile is their own.
+ * `--roll` replaces all nodes in good order at the end, `--keep` copies logs, journals and the store to a new folder when
+ * something was lost. The seed decides which fault comes when and to which node; what the clients do meanwhile is their own.
  */
 import { parseArgs } from 'node:util';
 import { Progress } from '../local/progress';

@@ -1,10 +1,11 @@
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { UserDirectory } from '../bin/users/user-directory';
 import { LocalAws } from './aws';
 import { LocalBalancer } from './balancer';
 import { CertificateAuthority } from './certificate-authority';
+import type { ClientView, LocalUser } from './mail-clients';
 import { MetadataService } from './metadata';
 import { NameServer } from './name-server';
 import { layNetwork } from './network';
@@ -16,12 +17,6 @@ import { prepare } from './prepare';
 import type { Progress } from './progress';
 import { FolderStore, type LocalStore } from './store';
 import { Template } from './template';
-
-/** A mailbox and the password that opens it. */
-export interface LocalUser {
-  readonly address: string;
-  readonly password: string;
-}
 
 /** Makes the machines of a cluster, switched off, and what they need beside what every cluster has. */
 export type Machines = (environment: {
@@ -114,6 +109,12 @@ export class LocalCluster {
     return this.plan.balancerAddresses[0];
   }
 
+  /** Where clients find the cluster, and how they trust it. */
+  public get view(): ClientView {
+    const authority = readFileSync(this.authority.certificateFile, 'utf8');
+    return { address: this.address, hostname: this.hostname, authority };
+  }
+
   public get balancer(): LocalBalancer {
     if (!this.loadBalancer) throw new Error('the balancer has not been started');
     return this.loadBalancer;
@@ -198,14 +199,15 @@ export class LocalCluster {
       awsEndpoint: this.aws.endpointFor(this.plan.gateway),
       plan: this.plan,
     };
-    const first = options.machines
-      ? await options.machines({ boot: this.bootOptions, authority: this.authority })
-      : this.plan.nodes.map(() => this.place());
-    if (options.machines) this.nodes.push(...first);
+    if (options.machines) {
+      this.nodes.push(...(await options.machines({ boot: this.bootOptions, authority: this.authority })));
+    } else {
+      for (let count = 0; count < this.plan.nodes.length; count++) this.place();
+    }
     await Promise.all([
       // Nodes ask for their bundle until it is there; what they do before that takes as long.
       published,
-      ...first.map((node) =>
+      ...this.nodes.map((node) =>
         progress.step(`${node.name} (${node.planned.zone}, ${node.address}) booted and healthy`, () =>
           this.boot(node, options.bootLimit),
         ),

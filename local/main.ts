@@ -5,7 +5,7 @@
  *     npm start -- --check       bring up, prove that mail flows, take down
  *     npm start -- --nodes N     another number of nodes than the template's minimum
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,7 +13,7 @@ import { PERSON_PORT_OFFSET } from './balancer';
 import { LocalCluster } from './cluster';
 import { prepare, whyNotHere } from './prepare';
 import { Progress } from './progress';
-import { roundTrip, type ClientView } from './round-trip';
+import { roundTrip } from './round-trip';
 import { inSandbox } from './sandbox';
 import { synthesise } from './synthesise';
 
@@ -81,15 +81,10 @@ async function inside(args: Arguments): Promise<number> {
   }
 }
 
-function view(cluster: LocalCluster): ClientView {
-  const authority = readFileSync(cluster.authority.certificateFile, 'utf8');
-  return { address: cluster.address, hostname: cluster.hostname, authority };
-}
-
 async function prove(cluster: LocalCluster, progress: Progress): Promise<void> {
   const [alice, bob] = cluster.users;
   await progress.step(`${alice.address} sends by 587, ${bob.address} reads by 993`, () =>
-    roundTrip(view(cluster), alice, bob),
+    roundTrip(cluster.view, alice, bob),
   );
 }
 
@@ -102,9 +97,9 @@ async function proveWithoutDovecot(cluster: LocalCluster, progress: Progress): P
   }
   await progress.step(`Dovecot on ${node.name} killed and kept down, a message still goes both ways`, async () => {
     await node.shell('systemctl kill --signal=SIGKILL dovecot; systemctl stop dovecot');
-    await roundTrip(view(cluster), bob, alice);
+    await roundTrip(cluster.view, bob, alice);
     await cluster.balancer.sees(node.name, false);
-    await roundTrip(view(cluster), alice, bob);
+    await roundTrip(cluster.view, alice, bob);
   });
   await progress.step(`Dovecot on ${node.name} started again, the balancer uses it`, async () => {
     await node.shell('systemctl start dovecot');

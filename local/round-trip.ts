@@ -1,31 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { ImapFlow } from 'imapflow';
-import { createTransport } from 'nodemailer';
-import type { LocalUser } from './cluster';
+import { imapClient, submissionClient, type ClientView, type LocalUser } from './mail-clients';
 import { waitFor } from './run';
 
-/** Where clients find the cluster. */
-export interface ClientView {
-  readonly address: string;
-  /** Name that the certificate must carry. */
-  readonly hostname: string;
-  /** PEM of the authority that signed it. */
-  readonly authority: string;
-}
+/** A node that dies may leave a connection open that answers nothing. Milliseconds. */
+const PATIENCE = { connectionTimeout: 5000, greetingTimeout: 5000, socketTimeout: 10_000 };
 
 /** Sends one message by submission (587, STARTTLS). Resolves when the server has taken it. */
 export async function submit(view: ClientView, from: LocalUser, to: string, subject: string): Promise<void> {
-  const transport = createTransport({
-    host: view.address,
-    port: 587,
-    requireTLS: true,
-    // A node that dies may leave a connection open that answers nothing.
-    connectionTimeout: 5000,
-    greetingTimeout: 5000,
-    socketTimeout: 10_000,
-    tls: { ca: view.authority, servername: view.hostname },
-    auth: { user: from.address, pass: from.password },
-  });
+  const transport = submissionClient(view, from, PATIENCE);
   try {
     await transport.sendMail({ from: from.address, to, subject, text: `Sent through ${view.hostname}.` });
   } finally {
@@ -35,17 +17,7 @@ export async function submit(view: ClientView, from: LocalUser, to: string, subj
 
 /** Reads the subjects in a user's INBOX by IMAP (993). */
 export async function inbox(view: ClientView, user: LocalUser): Promise<string[]> {
-  // ImapFlow hands all of this to tls.connect, though its types name only some of it.
-  const tls = { ca: view.authority, servername: view.hostname, rejectUnauthorized: true };
-  const client = new ImapFlow({
-    host: view.address,
-    port: 993,
-    secure: true,
-    logger: false,
-    tls,
-    auth: { user: user.address, pass: user.password },
-  });
-  client.on('error', () => undefined); // the failed command reports it as well
+  const client = imapClient(view, user);
   await client.connect();
   try {
     const { exists } = await client.mailboxOpen('INBOX', { readOnly: true });

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import * as path from 'node:path';
+import { ask } from './ask';
 import type { Job, Outcome } from './job';
 
 /** Processes of clients that share each job. */
@@ -13,7 +14,9 @@ export class Crew {
 
   /** Does the job. @throws Error with what failed first when anything did: a bench of refusals means nothing. */
   public async perform(job: Job): Promise<Outcome> {
-    const outcomes = await Promise.all(this.workers.map((worker, index) => ask(worker, this.share(job, index))));
+    const outcomes = await Promise.all(
+      this.workers.map((worker, index) => ask<Outcome>(worker, this.share(job, index))),
+    );
     const errors = outcomes.flatMap((outcome) => outcome.errors);
     if (errors.length > 0) throw new Error(`${job.kind} at ${job.endpoint.address}: ${errors.join('; ')}`);
     return {
@@ -37,18 +40,6 @@ export class Crew {
       accounts: job.accounts.filter((_account, place) => place % length === index),
     };
   }
-}
-
-function ask(worker: ChildProcess, job: Job): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const gone = (code: number | null) => reject(new Error(`a client process ended with ${code}`));
-    worker.once('exit', gone);
-    worker.once('message', (outcome: Outcome) => {
-      worker.off('exit', gone);
-      resolve(outcome);
-    });
-    worker.send(job);
-  });
 }
 
 function sum(numbers: number[]): number {

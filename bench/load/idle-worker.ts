@@ -2,13 +2,13 @@
  * A process of clients in IDLE: takes an `IdleOrder` from its parent, answers an `IdleState` when all are in IDLE, and another one at
  * each `{}`.
  */
-import { type Account, ImapSession } from './imap-session';
-import type { Endpoint } from './line-connection';
+import type { ClientView, LocalUser } from '../../local/mail-clients';
+import { ImapSession } from './imap-session';
 
 /** Clients to open. */
 export interface IdleOrder {
-  readonly endpoint: Endpoint;
-  readonly accounts: Account[];
+  readonly endpoint: ClientView;
+  readonly accounts: LocalUser[];
   /** Sessions altogether, one after another of the accounts. */
   readonly count: number;
   /** Logins at a time. */

@@ -1,15 +1,10 @@
-import { type Endpoint, LineConnection } from './line-connection';
-
-/** A mailbox and the password that opens it. */
-export interface Account {
-  readonly address: string;
-  readonly password: string;
-}
+import type { ClientView, LocalUser } from '../../local/mail-clients';
+import { LineConnection } from './line-connection';
 
 /** An IMAP session on port 993. */
 export class ImapSession {
   /** Connects and logs in with the password. */
-  public static async open(endpoint: Endpoint, { address, password }: Account): Promise<ImapSession> {
+  public static async open(endpoint: ClientView, { address, password }: LocalUser): Promise<ImapSession> {
     const session = new ImapSession(await LineConnection.tls(endpoint, 993));
     try {
       await session.connection.until(/^\* OK [^\n]*\n/m);

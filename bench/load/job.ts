@@ -1,5 +1,4 @@
-import type { Account } from './imap-session';
-import type { Endpoint } from './line-connection';
+import type { ClientView, LocalUser } from '../../local/mail-clients';
 
 /**
  * What is done again and again:
@@ -15,8 +14,8 @@ export const JOB_KINDS: readonly JobKind[] = ['logins', 'fetches', 'deliveries',
 /** Load for one server. */
 export interface Job {
   readonly kind: JobKind;
-  readonly endpoint: Endpoint;
-  readonly accounts: Account[];
+  readonly endpoint: ClientView;
+  readonly accounts: LocalUser[];
   /** Clients at a time. */
   readonly clients: number;
   /** Seconds after which nothing new is begun. */

@@ -1,32 +1,21 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import type { ClientView } from '../../local/mail-clients';
 
 /** Milliseconds that a server may take for one answer. */
 const LIMIT = 60_000;
 
-/** Where a server is and how to trust it. */
-export interface Endpoint {
-  readonly address: string;
-  /** Name in its certificate. */
-  readonly hostname: string;
-  /** PEM of the authority that signed it. */
-  readonly authority: string;
-  /** @default - the system chooses */
-  readonly localAddress?: string;
-}
-
 /** A connection that sends text and waits for the line that ends an answer; as little work as can be. */
 export class LineConnection {
   /** Connects with TLS 1.3 and a full handshake: no session is ever kept. */
-  public static async tls(endpoint: Endpoint, port: number): Promise<LineConnection> {
-    const { address: host, localAddress } = endpoint;
-    const socket = connectTls({ host, port, localAddress, ...tlsOptions(endpoint) } as ConnectionOptions);
+  public static async tls(endpoint: ClientView, port: number): Promise<LineConnection> {
+    const socket = connectTls({ host: endpoint.address, port, ...tlsOptions(endpoint) });
     const connection = new LineConnection(socket);
     await connection.once('secureConnect');
     return connection;
   }
 
-  public static async tcp(endpoint: Endpoint, port: number): Promise<LineConnection> {
+  public static async tcp(endpoint: ClientView, port: number): Promise<LineConnection> {
     const connection = new LineConnection(connectTcp({ host: endpoint.address, port }));
     await connection.once('connect');
     return connection;
@@ -54,7 +43,7 @@ export class LineConnection {
     });
   }
 
-  public async startTls(endpoint: Endpoint): Promise<void> {
+  public async startTls(endpoint: ClientView): Promise<void> {
     this.socket.removeAllListeners();
     this.socket = connectTls({ socket: this.socket, ...tlsOptions(endpoint) });
     this.listen();
@@ -114,6 +103,6 @@ export class LineConnection {
   }
 }
 
-function tlsOptions({ hostname, authority }: Endpoint): ConnectionOptions {
+function tlsOptions({ hostname, authority }: ClientView): ConnectionOptions {
   return { servername: hostname, ca: authority, minVersion: 'TLSv1.3' };
 }

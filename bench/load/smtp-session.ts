@@ -1,8 +1,9 @@
-import { type Endpoint, LineConnection } from './line-connection';
+import type { ClientView } from '../../local/mail-clients';
+import { LineConnection } from './line-connection';
 
 /** A session of another mail server on port 25, with STARTTLS. */
 export class SmtpSession {
-  public static async open(endpoint: Endpoint): Promise<SmtpSession> {
+  public static async open(endpoint: ClientView): Promise<SmtpSession> {
     const connection = await LineConnection.tcp(endpoint, 25);
     const session = new SmtpSession(connection);
     try {

@@ -6,7 +6,7 @@ import { LocalNode } from '../../local/node';
 import { FolderStore } from '../../local/store';
 import { offset } from '../../local/plan';
 import { waitFor } from '../../local/run';
-import type { Account } from '../load/imap-session';
+import type { LocalUser } from '../../local/mail-clients';
 
 /** Configurations that ours is compared with; each is a folder beside this file. */
 export type PlainKind = 'debian' | 'docker-mailserver';
@@ -16,7 +16,7 @@ export async function bootPlainServer(
   kind: PlainKind,
   cluster: LocalCluster,
   root: string,
-  accounts: Account[],
+  accounts: LocalUser[],
 ): Promise<LocalNode> {
   const disk = path.join(cluster.folder, kind);
   mkdirSync(disk);

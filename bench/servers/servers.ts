@@ -1,12 +1,10 @@
-import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { LocalCluster } from '../../local/cluster';
+import type { ClientView, LocalUser } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import { prepare } from '../../local/prepare';
 import type { Progress } from '../../local/progress';
 import { synthesise } from '../../local/synthesise';
-import type { Account } from '../load/imap-session';
-import type { Endpoint } from '../load/line-connection';
 import { enrol, makeAccounts } from './accounts';
 import { bootPlainServer } from './plain-server';
 import { bootSdboxNode } from './sdbox-node';
@@ -14,8 +12,8 @@ import { bootSdboxNode } from './sdbox-node';
 /** One way to serve the same accounts. */
 export interface Variant {
   readonly name: 'ours' | 'default' | 'dms' | 'hop' | 'sdbox';
-  readonly endpoint: Endpoint;
-  readonly accounts: Account[];
+  readonly endpoint: ClientView;
+  readonly accounts: LocalUser[];
   /** Machines that take part, for their processor time. */
   readonly machines: string[];
 }
@@ -33,9 +31,8 @@ export function startCluster(progress: Progress, nodes: number): Promise<LocalCl
 }
 
 /** Where clients find a node. */
-export function endpointOf(cluster: LocalCluster, node: LocalNode): Endpoint {
-  const authority = readFileSync(cluster.authority.certificateFile, 'utf8');
-  return { address: node.address, hostname: cluster.hostname, authority };
+export function endpointOf(cluster: LocalCluster, node: LocalNode): ClientView {
+  return { ...cluster.view, address: node.address };
 }
 
 /** Starts all variants; `count` accounts each. All of them stay up during the run and idle while another is measured. */
@@ -49,8 +46,6 @@ export async function startServers(progress: Progress, count: number): Promise<S
   try {
     const { root } = await prepare(progress);
     const [front, home] = cluster.nodes;
-    // It asks for a package again and again that can't be had here.
-    for (const node of cluster.nodes) await node.shell('systemctl stop mail-session-manager.service');
     const accounts = makeAccounts(count, cluster.domains[0], [front.address, home.address]);
     const near = accounts.get(front.address)!;
     await progress.step('accounts', () => enrol(cluster, [...accounts.values()].flat()));
@@ -62,7 +57,7 @@ export async function startServers(progress: Progress, count: number): Promise<S
     const sdbox = await progress.step('a node with sdbox', () => bootSdboxNode(cluster, root));
     others.push(debian, dms, sdbox);
 
-    const variant = (name: Variant['name'], node: LocalNode, served: Account[], machines = [node.name]): Variant => ({
+    const variant = (name: Variant['name'], node: LocalNode, served: LocalUser[], machines = [node.name]): Variant => ({
       name,
       endpoint: endpointOf(cluster, node),
       accounts: served,

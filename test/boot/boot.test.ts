@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { LocalCluster } from '../../local/cluster';
 import { Progress } from '../../local/progress';
-import { roundTrip, type ClientView } from '../../local/round-trip';
+import { roundTrip } from '../../local/round-trip';
 import { synthesise } from '../../local/synthesise';
 import type { GuestNode } from '../../local/uml/guest-node';
 import { guests } from '../../local/uml/guests';
@@ -54,11 +53,6 @@ const lastWords = (node: GuestNode) =>
     .catch((error: Error) => error.message);
 
 const nodes = () => cluster.nodes as GuestNode[];
-const view = (): ClientView => ({
-  address: cluster.address,
-  hostname: cluster.hostname,
-  authority: readFileSync(cluster.authority.certificateFile, 'utf8'),
-});
 
 onGuests('the units run, none has failed, and the store is NFSv4.1 over TLS', async () => {
   for (const node of nodes()) {
@@ -75,5 +69,5 @@ onGuests('the units run, none has failed, and the store is NFSv4.1 over TLS', as
 
 onGuests('a message goes through the balancer: in by 587, out by 993', async () => {
   const [alice, bob] = cluster.users;
-  await roundTrip(view(), alice, bob);
+  await roundTrip(cluster.view, alice, bob);
 });

@@ -1,6 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { LocalCluster, type LocalUser } from '../../local/cluster';
+import { LocalCluster } from '../../local/cluster';
+import type { LocalUser } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import type { NetworkStore } from '../../local/network-store';
 import type { Progress } from '../../local/progress';
@@ -101,8 +102,7 @@ export class KillRun {
     private readonly options: KillRunOptions,
   ) {
     this.random = new Random(options.seed);
-    const authority = readFileSync(cluster.authority.certificateFile, 'utf8');
-    const view = { address: cluster.address, hostname: cluster.hostname, authority };
+    const { view } = cluster;
     this.rings = new Rings(cluster);
     this.audit = new StoreAudit(
       (cluster.store as NetworkStore).log,

@@ -1,13 +1,14 @@
-import { ImapFlow } from 'imapflow';
-import { createTransport } from 'nodemailer';
-import type { LocalUser } from '../../local/cluster';
-import type { ClientView } from '../../local/round-trip';
+import type { ImapFlow } from 'imapflow';
+import { imapClient, submissionClient, type ClientView, type LocalUser } from '../../local/mail-clients';
 import { sleep } from '../../local/run';
 import { Attendance } from './attendance';
 import { loadMessage, readLoadMessage, type Ledger } from './ledger';
 
 /** A client waits so long before it tries again, milliseconds. */
 const RETRY = 300;
+
+/** A person's, milliseconds. */
+export const PATIENCE = { connectionTimeout: 30_000, greetingTimeout: 30_000, socketTimeout: 60_000 };
 
 /** What a client needs to know. */
 export interface LoadOptions {
@@ -75,15 +76,7 @@ export class Load {
     const { view, users, ledger } = this.options;
     const to = users[Math.floor(Math.random() * users.length)];
     const message = loadMessage(from.address, to.address);
-    const transport = createTransport({
-      host: view.address,
-      port: 587,
-      requireTLS: true,
-      greetingTimeout: 30_000,
-      socketTimeout: 30_000,
-      tls: { ca: view.authority, servername: view.hostname },
-      auth: { user: from.address, pass: from.password },
-    });
+    const transport = submissionClient(view, from, { greetingTimeout: 30_000, socketTimeout: 30_000 });
     try {
       ledger.sent++;
       await transport.sendMail({ envelope: { from: from.address, to: to.address }, raw: message.raw });
@@ -154,7 +147,7 @@ export class Load {
   }
 
   private async session(user: LocalUser, use: (client: ImapFlow) => Promise<void>): Promise<void> {
-    const client = imapClient(this.options.view, user);
+    const client = imapClient(this.options.view, user, PATIENCE);
     this.open.add(client);
     try {
       await client.connect();
@@ -165,24 +158,6 @@ export class Load {
       client.close();
     }
   }
-}
-
-/** An IMAP client with the patience of a person's. */
-export function imapClient(view: ClientView, user: LocalUser): ImapFlow {
-  const tls = { ca: view.authority, servername: view.hostname, rejectUnauthorized: true };
-  const client = new ImapFlow({
-    host: view.address,
-    port: 993,
-    secure: true,
-    logger: false,
-    tls,
-    connectionTimeout: 30_000,
-    greetingTimeout: 30_000,
-    socketTimeout: 60_000,
-    auth: { user: user.address, pass: user.password },
-  } as ConstructorParameters<typeof ImapFlow>[0]);
-  client.on('error', () => undefined); // the failed command reports it as well
-  return client;
 }
 
 /** What an error says, with the server's words where the client keeps them apart. */

@@ -1,8 +1,7 @@
-import type { LocalUser } from '../../local/cluster';
-import type { ClientView } from '../../local/round-trip';
+import { imapClient, type ClientView, type LocalUser } from '../../local/mail-clients';
 import { waitFor } from '../../local/run';
 import { readLoadMessage, type Ledger } from './ledger';
-import { imapClient } from './load';
+import { PATIENCE } from './load';
 
 /** What was found wrong. */
 export interface Findings {
@@ -72,7 +71,7 @@ export class Mailboxes {
 
   /** Reads what is new; resolves to the UIDs of all messages that are flagged. */
   private async read(user: LocalUser, known: Known, unreadable: string[]): Promise<Set<number>> {
-    const client = imapClient(this.view, user);
+    const client = imapClient(this.view, user, PATIENCE);
     try {
       await client.connect();
       const { uidValidity } = await client.mailboxOpen('INBOX', { readOnly: true });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
-import type { LocalUser } from '../../local/cluster';
+import type { LocalUser } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import { run, waitFor } from '../../local/run';
 import { LineClient, ScramClient, base64, fromBase64 } from './line-client';

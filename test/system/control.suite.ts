@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { homeOf } from '../../agent/src/ring/home';
-import type { LocalUser } from '../../local/cluster';
+import type { LocalUser } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import { inbox, submit } from '../../local/round-trip';
 import { waitFor } from '../../local/run';

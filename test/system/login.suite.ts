@@ -1,4 +1,4 @@
-import type { LocalUser } from '../../local/cluster';
+import type { LocalUser } from '../../local/mail-clients';
 import { waitFor } from '../../local/run';
 import { LineClient, ScramClient, base64, fromBase64 } from './line-client';
 import type { System } from './system.test';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { inbox, submit } from '../../local/round-trip';
 import { waitFor } from '../../local/run';
 import { LineClient, base64 } from './line-client';
-import type { LocalUser } from '../../local/cluster';
+import type { LocalUser } from '../../local/mail-clients';
 import type { System } from './system.test';
 
 /** What a user's mailbox does (B1, B5). */

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { type ConnectionOptions } from 'node:tls';
-import { type ClientView } from '../../local/round-trip';
-import { LocalCluster, type LocalUser } from '../../local/cluster';
+import { LocalCluster } from '../../local/cluster';
+import type { ClientView, LocalUser } from '../../local/mail-clients';
 import { Progress } from '../../local/progress';
 import { synthesise } from '../../local/synthesise';
 import { affinitySuite } from './affinity.suite';
@@ -14,7 +13,6 @@ import { mailboxFormatSuite } from './mailbox-format.suite';
 import { mailboxSuite } from './mailbox.suite';
 import { nodeSuite } from './node.suite';
 import { passwordSuite } from './password.suite';
-import { putRing } from './ring';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -32,26 +30,18 @@ let cluster: LocalCluster | undefined;
 beforeAll(async () => {
   const progress = new Progress();
   cluster = await LocalCluster.start({ synthesise: (folder) => synthesise(folder, progress), progress, nodes: 2 });
-  await untilRingIsThere(cluster);
 }, 300_000);
 
 afterAll(() => cluster?.stop());
 
-/** Until the agent writes ring files, the tests do. */
-async function untilRingIsThere({ nodes }: LocalCluster): Promise<void> {
-  for (const node of nodes) {
-    if (await node.shell('test -e /run/mail-platform/ring').catch(() => 'missing')) await putRing(node, { nodes });
-  }
-}
-
 function system(): System {
   if (!cluster) throw new Error('the cluster is not up');
-  const authority = readFileSync(cluster.authority.certificateFile, 'utf8');
+  const { view } = cluster;
   const [alice, bob] = cluster.users;
   return {
     cluster,
-    view: { address: cluster.address, hostname: cluster.hostname, authority },
-    tls: { ca: authority, servername: cluster.hostname },
+    view,
+    tls: { ca: view.authority, servername: view.hostname },
     alice,
     bob,
   };
