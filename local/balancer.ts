@@ -117,6 +117,9 @@ export class LocalBalancer {
       (node) =>
         `  server ${node.name} ${node.address}:${listener.targetPort} check port ${health.port}${tls} no-check-ssl`,
     );
+    // An NLB checks once an interval, so a target that vanished is unhealthy after `unhealthyAfter` intervals and a
+    // timeout at most. HAProxy also waits for the connection so long each time.
+    const interval = (health.unhealthyAfter * health.interval + health.timeout) / (2 * health.unhealthyAfter);
     return [
       `backend nodes-${listener.port}`,
       '  balance roundrobin',
@@ -124,7 +127,7 @@ export class LocalBalancer {
       `  timeout server ${listener.idleTimeout}s`,
       `  timeout check ${health.timeout}s`,
       `  option httpchk GET ${health.path}`,
-      `  default-server inter ${health.interval}s rise ${health.healthyAfter} fall ${health.unhealthyAfter} on-marked-down shutdown-sessions`,
+      `  default-server inter ${interval}s rise ${health.healthyAfter} fall ${health.unhealthyAfter} on-marked-down shutdown-sessions`,
       ...servers,
     ].join('\n');
   }

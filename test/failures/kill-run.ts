@@ -28,7 +28,7 @@ export interface Outcome extends Findings {
   readonly fault: string;
   /** Seconds for which each client that noticed was not served. */
   readonly gaps: { readonly IMAP: number[]; readonly SMTP: number[] };
-  /** What happened to the client that waited longest, a line each. */
+  /** What happened to the three clients that waited longest, a line each. */
   readonly longest: string[];
   /** Clients there were. */
   readonly clients: number;
@@ -147,14 +147,17 @@ export class KillRun {
         protocol: client.protocol,
         gap: client.gap(begin, end),
       }));
-      const [worst] = [...seen].sort((a, b) => (b.gap ?? 0) - (a.gap ?? 0));
+      const longest = [...seen]
+        .sort((a, b) => (b.gap ?? 0) - (a.gap ?? 0))
+        .slice(0, 3)
+        .flatMap(({ client, gap }) => [
+          `${gap ?? 0} s: ${client.name}`,
+          ...client.failures(begin).map((line) => `  ${line}`),
+        ]);
       const gapsOf = (wanted: string) =>
         seen.flatMap(({ protocol, gap }) => (protocol === wanted && gap !== undefined ? [gap] : []));
       const gaps = { IMAP: gapsOf('IMAP'), SMTP: gapsOf('SMTP') };
-      const longest = [
-        `longest gap: ${worst.gap ?? 0} s, ${worst.client.name}; fault at ${new Date(begin).toISOString()}`,
-        ...worst.client.failures(begin),
-      ];
+      longest.unshift(`begun at ${new Date(begin).toISOString()}`);
       const outcome = { fault: name, longest, gaps, clients: seen.length, ...findings };
       for (const client of this.load.attendances) client.forget(end);
       if (counts) this.outcomes.push(outcome);
@@ -252,7 +255,7 @@ export class KillRun {
         `${this.audit.changes} changes; ${all.length} clients noticed: p50 ${p50} s, p99 ${p99} s, max ${max} s ` +
         `(IMAP ${gapsFrom(gaps.IMAP).max}, SMTP ${gapsFrom(gaps.SMTP).max})`,
     );
-    for (const line of longest.slice(0, 12)) console.log(`       ${line}`);
+    for (const line of longest.slice(0, 25)) console.log(`       ${line}`);
     for (const line of [...lost, ...flagsLost, ...unreadable].slice(0, 10)) console.log(`       ${line}`);
     for (const write of this.audit.doubleWrites.slice(0, 5)) console.log(`       ${JSON.stringify(write)}`);
   }

@@ -128,10 +128,11 @@ export class Load {
     if (fetched && fetched.flags?.has('\\Flagged')) this.options.ledger.flag(message.id, user.address);
   }
 
-  /** Stays in IDLE until the connection ends. */
+  /** Stays in IDLE until the connection ends; is told of new mail, which comes every few seconds. */
   private wait(user: LocalUser, attendance: Attendance): Promise<void> {
     return this.session(user, async (client) => {
       attendance.ok();
+      client.on('exists', () => attendance.ok());
       while (!this.stopped && client.usable) await client.idle();
       if (!this.stopped) throw new Error('IDLE ended');
     });

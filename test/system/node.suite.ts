@@ -45,7 +45,16 @@ export function nodeSuite(system: () => System): void {
   test('our own units are confined', async () => {
     const units = [
       ...['mail-agent', 'mail-directory-sync', 'mail-certificate', 'postfix', 'dovecot', 'mail-control', 'mail-quota'],
-      ...['mail-adopt@i-1', 'mail-maintenance', 'mail-node-password', 'mail-remount', 'mail-ring', 'mail-store-switch'],
+      ...[
+        'mail-adopt@i-1',
+        'mail-forget',
+        'mail-maintenance',
+        'mail-take-over',
+        'mail-node-password',
+        'mail-remount',
+        'mail-ring',
+        'mail-store-switch',
+      ],
     ];
     const report = await shell(
       `systemd-analyze security --no-pager ${units.map((unit) => `${unit}.service`).join(' ')} | grep Overall`,

@@ -13,6 +13,7 @@ import { mailboxFormatSuite } from './mailbox-format.suite';
 import { mailboxSuite } from './mailbox.suite';
 import { nodeSuite } from './node.suite';
 import { passwordSuite } from './password.suite';
+import { takeOverSuite } from './take-over.suite';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -57,6 +58,7 @@ describe('delivery', () => deliverySuite(system));
 describe('mailbox', () => mailboxSuite(system));
 describe('affinity', () => affinitySuite(system));
 describe('control', () => controlSuite(system));
+describe('take-over', () => takeOverSuite(system));
 describe('limits', () => limitsSuite(system));
 describe('mailbox format', () => mailboxFormatSuite(system));
 describe('balancer', () => balancerSuite(system));

@@ -30,6 +30,15 @@ export class ControlClient {
     await this.request(`alive ${Math.round(deadline)}`, 1_000);
   }
 
+  /**
+   * Removes the locks that the former homes of this node's users left. Resolves when that has begun.
+   *
+   * @param before addresses of the nodes among which the users had their homes before; none when that is not known
+   */
+  public async takeOver(before: readonly string[]): Promise<void> {
+    await this.request(`take-over ${before.join(',') || '-'}`, 10_000);
+  }
+
   /** Takes over the queue of a node that is down. */
   public async adopt(instanceId: string): Promise<string> {
     return this.request(`adopt ${instanceId}`, 600_000);

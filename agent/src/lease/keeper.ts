@@ -15,7 +15,7 @@ const TICK = 100;
 export interface LeaseKeeperOptions {
   /** Who this node is, and its view of the table; asked for again until it is known. */
   readonly join: () => Promise<{ readonly me: RingNode; readonly table: Pick<LeaseTable, 'read' | 'write'> }>;
-  readonly control: Pick<ControlClient, 'release' | 'fence' | 'unfence' | 'alive' | 'adopt' | 'flush'>;
+  readonly control: Pick<ControlClient, 'release' | 'takeOver' | 'fence' | 'unfence' | 'alive' | 'adopt' | 'flush'>;
   /** Path of the ring file. */
   readonly ringFile: string;
   /** Whether Dovecot can serve users. */
@@ -120,21 +120,23 @@ export class LeaseKeeper {
 
   private performAtOnce(action: ImmediateAction): void {
     if (action.do === 'log') return this.options.log[action.level](action.message);
-    const wasSettled = this.view?.settled ?? true;
+    const before = this.view;
     this.view = action.view;
     try {
       writeRing(this.options.ringFile, action.view);
       this.options.transitions.worked('ring file');
-      if (action.view.settled && !wasSettled) void this.deliverWhatWaited();
+      if (action.view.settled && before?.settled === false) void this.welcome(before.was);
     } catch (error) {
       this.options.transitions.failed('ring file', error);
       this.handle({ on: 'unpublished', reason: `the ring file can't be written: ${messageOf(error)}` });
     }
   }
 
-  /** Messages for mailboxes that moved were put off. */
-  private async deliverWhatWaited(): Promise<void> {
-    await this.options.transitions.watch('queue: flush', () => this.options.control.flush());
+  /** Users came here from the homes that they had among `before`: what dead nodes left is removed, messages that were put off are delivered. */
+  private async welcome(before: readonly string[]): Promise<void> {
+    const { control, transitions } = this.options;
+    await transitions.watch('locks of former homes', () => control.takeOver(before));
+    await transitions.watch('queue: flush', () => control.flush());
   }
 
   private async performFor(action: TableAction | NodeAction): Promise<void> {

@@ -27,9 +27,22 @@ test('asks by one line and resolves when it is done', async () => {
   await control.fence();
   await control.unfence();
   await control.alive(1234.5);
+  await control.takeOver(['10.0.0.1', '10.0.0.2']);
+  await control.takeOver([]);
   await control.adopt('i-0');
   await control.flush();
-  expect(asked).toEqual(['release\n', 'fence\n', 'unfence\n', 'alive 1235\n', 'adopt i-0\n', 'flush\n']);
+  expect(asked.map((line) => line.trimEnd())).toEqual([
+    ...[
+      'release',
+      'fence',
+      'unfence',
+      'alive 1235',
+      'take-over 10.0.0.1,10.0.0.2',
+      'take-over -',
+      'adopt i-0',
+      'flush',
+    ],
+  ]);
 });
 
 test('reads an answer that comes in pieces', async () => {

@@ -24,6 +24,7 @@ class Helper {
     const addresses = [...ring().matchAll(/^node\t(.*)$/gm)].map(([, address]) => address);
     this.sessions = this.sessions.filter((user) => homeOf(user, addresses) === ADDRESS);
   };
+  public takeOver = async (before: readonly string[]) => void this.asked.push(`take-over ${before.join(',')}`);
   public flush = async () => void this.asked.push('flush');
   public fence = async () => void this.asked.push('fence');
   public unfence = async () => void this.asked.push('unfence');
@@ -108,8 +109,12 @@ test('ends the sessions of users who move away, and of no one else', async () =>
   expect(helper.asked.filter((request) => request === 'flush')).toHaveLength(1);
   table.apply({ do: 'renew', epoch: 1, ring: 2, state: 'live' }, { id: 'i-2', address: OTHER });
   await serves();
-  // Mail for those who move was put off.
+  // What the former homes left is removed, and mail for those who move was put off.
   await eventually(() => helper.asked.filter((request) => request === 'flush').length === 2);
+  expect(helper.asked.filter((request) => request.startsWith('take-over'))).toEqual([
+    'take-over ',
+    `take-over ${ADDRESS}`,
+  ]);
 }, 15_000);
 
 test('stops everything when the table is out of reach for three seconds, and comes back with a new lease', async () => {
