@@ -69,6 +69,20 @@ export interface MailConfig {
   readonly hostedZone?: { readonly id: string; readonly name: string };
 
   /**
+   * What the mail domains need in DNS, docs/dns.md; `{}` for all of it. Domains that `hostedZone` holds get their records,
+   * the others an output with lines for their zone. Fields are those of `MailDnsOptions`.
+   * @default - the mail host's own record and nothing else
+   */
+  readonly dns?: {
+    readonly dmarc?: 'none' | 'quarantine' | 'reject';
+    readonly mtaSts?: 'testing' | 'enforce' | 'none';
+    readonly reportAddress?: string;
+    readonly senders?: string[];
+    readonly outboundAddresses?: string[];
+    readonly discoverySite?: boolean;
+  };
+
+  /**
    * Services to offer. `imaps` and `submission` are always part of it.
    * @default ['imaps', 'submission']
    */
@@ -242,6 +256,14 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   hostedZone: record({
     id: matches(/^Z[A-Z0-9]{5,31}$/, 'a hosted zone id such as Z0123456789ABCDEFGHIJ'),
     name: matches(DOMAIN, 'the name of the zone such as example.com'),
+  }),
+  dns: record({
+    dmarc: optional(oneOf(['none', 'quarantine', 'reject'])),
+    mtaSts: optional(oneOf(['testing', 'enforce', 'none'])),
+    reportAddress: optional(matches(EMAIL, 'an address such as postmaster@example.com')),
+    senders: optional(listOf(isString)),
+    outboundAddresses: optional(listOf(isString)),
+    discoverySite: optional(isBoolean),
   }),
   services: listOf(oneOf(SERVICES)),
   allow: checkAllow,

@@ -3,6 +3,7 @@ export * from './archive';
 export * from './certificates';
 export * from './compliance';
 export * from './directory';
+export * from './dns';
 export * from './edge';
 export * from './mail-stack';
 export * from './network';

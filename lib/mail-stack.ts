@@ -11,6 +11,7 @@ import { AccessLogBucket, ArchiveLock, MailArchive } from './archive';
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
 import { IMailDirectory, MailDirectory } from './directory';
+import { MailDns, MailDnsOptions } from './dns';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
 import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
@@ -50,6 +51,13 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default - `hostedZone`
    */
   readonly hostedZoneAttributes?: HostedZoneAttributes;
+
+  /**
+   * What the mail domains need in DNS: MX, SRV, SPF, DKIM with rotated keys, DMARC, MTA-STS, autoconfig, Autodiscover; in
+   * Route 53 or as lines for a zone elsewhere. docs/dns.md.
+   * @default - the mail host's own record and nothing else
+   */
+  readonly dns?: MailDnsOptions;
 
   /**
    * Network with public and private subnets in three or more zones.
@@ -182,6 +190,9 @@ export class MailStack extends Stack {
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
 
+  /** DNS of the mail domains; nothing unless asked for. */
+  public readonly dns?: MailDns;
+
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
 
@@ -313,6 +324,18 @@ export class MailStack extends Stack {
       ...props.alarmThresholds,
     });
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
+    if (props.dns) {
+      this.dns = new MailDns(this, 'Dns', {
+        ...props.dns,
+        outboundAddresses: props.dns.outboundAddresses ?? this.network.outboundAddresses,
+        domains: this.domains,
+        hostname: this.hostname,
+        hostedZone: this.hostedZone,
+        services,
+        encryptionKey: this.encryptionKey,
+        alarmTopic: this.alarmTopic,
+      });
+    }
     if (props.backup) {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,

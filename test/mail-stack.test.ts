@@ -10,6 +10,7 @@ import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { Bucket, CfnBucket } from 'aws-cdk-lib/aws-s3';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { buildMailApp } from '../bin/build-mail-app';
+import { MailConfig } from '../bin/mail-config';
 import {
   AccessSource,
   ArchiveLock,
@@ -164,6 +165,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['certificates by DNS', { nodeCertificate: NodeCertificate.dns01({ email: 'ops@example.net' }) }],
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
+  ['DNS of domains elsewhere', { dns: {}, services: MailService.all(), additionalDomains: ['example.org'] }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
@@ -219,6 +221,21 @@ test('backs up by a plan of its own when asked, and then not by the default one'
   expect(Object.keys(template.findResources('AWS::Backup::BackupVault'))).toEqual(['BackupVaultADF21B19']);
 });
 
+test('publishes DNS when asked, and lets the addresses send that mail leaves from', () => {
+  const hostedZoneAttributes = { hostedZoneId: 'Z0123456789', zoneName: 'example.com' };
+  const stack = mailStack({ hostedZoneAttributes, dns: {}, services: MailService.all() });
+  const template = Template.fromStack(stack);
+  template.hasResourceProperties('AWS::Route53::RecordSet', {
+    Name: 'outbound.mail.example.com.',
+    ResourceRecords: [1, 2, 3].map((zone) => ({
+      Ref: Match.stringLikeRegexp(`^NetworkVpcEdgeSubnet${zone}EIP`),
+    })),
+  });
+  template.hasResourceProperties('AWS::Route53::RecordSet', { Type: 'MX', Name: 'example.com.' });
+  template.resourceCountIs('AWS::KMS::Key', 1);
+  expect(openFindings(stack)).toEqual([]);
+});
+
 describe('retention', () => {
   const retentionOf = (...profiles: RetentionProfile[]) => ({ retention: RetentionProfile.combine(...profiles) });
 
@@ -270,6 +287,20 @@ describe('with the rules of CloudFormation', () => {
 
   test('the template breaks none, warnings included, and no rule of the four packs', () => {
     const report = JSON.parse(synthesised(context)['validation-report.json']);
+    expect(report.pluginReports).toEqual([]);
+  }, 30_000);
+
+  test('nor does it with DNS', () => {
+    const dns = {
+      domain: 'example.com',
+      additionalDomains: ['example.org'],
+      services: ['imaps', 'submission', 'mx'],
+      dns: {},
+    };
+    const zone = { hostedZone: { id: 'Z0123456789ABCDEFGHIJ', name: 'example.com' } };
+    const report = JSON.parse(
+      synthesised(context, undefined, { ...dns, ...zone } as MailConfig)['validation-report.json'],
+    );
     expect(report.pluginReports).toEqual([]);
   }, 30_000);
 
@@ -338,10 +369,14 @@ test.each<[string, Partial<MailStackProps>, string]>([
 });
 
 /** Files of a synthesis by name. */
-function synthesised(context: Record<string, unknown> = {}, add?: (stack: Stack) => void): { [file: string]: string } {
+function synthesised(
+  context: Record<string, unknown> = {},
+  add?: (stack: Stack) => void,
+  config: MailConfig = { domain: 'example.com' },
+): { [file: string]: string } {
   const folder = mkdtempSync(join(tmpdir(), 'cdk.out-'));
   try {
-    const app = buildMailApp({ domain: 'example.com' }, { outdir: folder, context });
+    const app = buildMailApp(config, { outdir: folder, context });
     add?.(app.node.findChild('MailStack') as Stack);
     app.synth();
     const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());

@@ -1,5 +1,6 @@
 import { CfnResource, Fn, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import {
+  CfnEIP,
   FlowLog,
   FlowLogDestination,
   FlowLogMaxAggregationInterval,
@@ -131,6 +132,9 @@ export class MailNetwork extends Construct {
   /** IPv4 range of the network. */
   public readonly cidr: string;
 
+  /** Public addresses that nodes reach the internet from. Of an imported network they are not known, and there are none. */
+  public readonly outboundAddresses: string[];
+
   constructor(scope: Construct, id: string, props: MailNetworkProps = {}) {
     super(scope, id);
     if (props.vpc) {
@@ -141,6 +145,7 @@ export class MailNetwork extends Construct {
       this.edgeSubnets = { subnets: imported.edge };
       this.nodeSubnets = { subnets: imported.node };
       this.storageSubnets = { subnets: imported.storage };
+      this.outboundAddresses = [];
     } else {
       checkOnlyForNew(props);
       this.cidr = props.cidr ?? '10.0.0.0/16';
@@ -149,6 +154,7 @@ export class MailNetwork extends Construct {
       this.edgeSubnets = { subnets: vpc.publicSubnets };
       this.nodeSubnets = { subnets: vpc.privateSubnets };
       this.storageSubnets = { subnets: vpc.isolatedSubnets };
+      this.outboundAddresses = natAddresses(vpc);
       this.createGatewayEndpoints(vpc);
       this.createFlowLog(vpc, props);
     }
@@ -290,6 +296,12 @@ function zonesOf(props: MailNetworkProps): string[] {
   }
   // Not looked up at synthesis: the template is the same on each machine and works in each region.
   return props.zoneNames ?? Array.from({ length: count }, (_, index) => Fn.select(index, Fn.getAzs()));
+}
+
+/** A NAT gateway's Elastic IP refers to its address. */
+function natAddresses(vpc: Vpc): string[] {
+  const addresses = vpc.publicSubnets.map((subnet) => subnet.node.tryFindChild('EIP') as CfnEIP | undefined);
+  return addresses.filter((address) => address !== undefined).map((address) => address.ref);
 }
 
 function cidrOf(vpc: IVpc): string {

@@ -17,3 +17,23 @@ export function checkZoneHolds(hostedZone: IHostedZone, hostname: string): void 
     );
   }
 }
+
+/**
+ * The zone in Route 53 that holds a mail domain; nothing when it is elsewhere, or when a zone's name is not known at
+ * synthesis.
+ *
+ * @param hostedZone the one of the mail host
+ * @param domainZones those of domains, which come first
+ */
+export function zoneThatHolds(
+  domain: string,
+  hostedZone: IHostedZone,
+  domainZones: { [domain: string]: IHostedZone } = {},
+): IHostedZone | undefined {
+  if (domainZones[domain]) {
+    return domainZones[domain];
+  }
+  const { zoneName } = hostedZone;
+  const holds = !Token.isUnresolved(zoneName) && `.${domain}`.endsWith(`.${zoneName}`);
+  return holds ? hostedZone : undefined;
+}

@@ -14,6 +14,17 @@ export function writeSecret(scope: Construct, secret: ISecret): PolicyStatement[
   return onSecret(scope, secret, ['secretsmanager:PutSecretValue'], ['kms:Decrypt', 'kms:GenerateDataKey']);
 }
 
+/** Rotating one secret: reading it, adding a version, choosing the one in use; and its key for nothing but that. */
+export function rotateSecret(scope: Construct, secret: ISecret): PolicyStatement[] {
+  const actions = ['DescribeSecret', 'GetSecretValue', 'PutSecretValue', 'UpdateSecretVersionStage'];
+  return onSecret(
+    scope,
+    secret,
+    actions.map((action) => `secretsmanager:${action}`),
+    ['kms:Decrypt', 'kms:GenerateDataKey'],
+  );
+}
+
 function onSecret(scope: Construct, secret: ISecret, actions: string[], keyActions: string[]): PolicyStatement[] {
   // A secret that is known by its name has an ARN with six more characters, which are not known.
   const arn = secret.secretFullArn ?? `${secret.secretArn}-??????`;

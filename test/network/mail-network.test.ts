@@ -65,6 +65,13 @@ test('each zone has its own way out', () => {
   expect(new Set(gateways).size).toBe(3);
 });
 
+test('tells the addresses that mail leaves from', () => {
+  const { template, network: created } = network({ natGateways: 2 });
+  const addresses = Stack.of(created).resolve(created.outboundAddresses) as { Ref: string }[];
+  expect(addresses.map(({ Ref }) => Ref)).toEqual(Object.keys(template.findResources('AWS::EC2::EIP')));
+  expect(addresses).toHaveLength(2);
+});
+
 test('a zone added later moves no subnet', () => {
   const before = subnetCidrs(network().template);
   const after = subnetCidrs(network({ availabilityZones: 4 }).template);
