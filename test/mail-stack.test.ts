@@ -165,6 +165,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
+  ['a journal', { journal: {} }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
   expect(openFindings(mailStack(props))).toEqual([]);
@@ -217,6 +218,16 @@ test('backs up by a plan of its own when asked, and then not by the default one'
   template.resourceCountIs('AWS::Backup::BackupPlan', 1);
   template.resourceCountIs('AWS::KMS::Key', 1);
   expect(Object.keys(template.findResources('AWS::Backup::BackupVault'))).toEqual(['BackupVaultADF21B19']);
+});
+
+test('journals mail into the archive when asked, and nodes are told', () => {
+  const template = Template.fromStack(mailStack({ journal: {} }));
+  const [{ Properties }] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
+  const userData = JSON.stringify(Properties.LaunchTemplateData.UserData);
+  expect(userData).toContain('MAIL_JOURNAL_BUCKET=",{"Ref":"ArchiveBucket49F1AC64"}');
+  expect(userData).toContain('MAIL_JOURNAL_WAITING_MAX=21474836480');
+  const signingKeys = template.findResources('AWS::KMS::Key', { Properties: { KeyUsage: 'SIGN_VERIFY' } });
+  expect(Object.keys(signingKeys)).toEqual([expect.stringMatching(/^JournalEvidenceSigningKey/)]);
 });
 
 describe('retention', () => {

@@ -20,6 +20,7 @@ export function nodeSuite(system: () => System): void {
       'mail-maintenance.timer',
       'mail-control.socket',
       'mail-quota.socket',
+      'mail-journal',
       'mail-ring.path',
     ]) {
       expect([unit, (await shell(`systemctl is-active ${unit}`)).trim()]).toEqual([unit, 'active']);
@@ -45,7 +46,15 @@ export function nodeSuite(system: () => System): void {
   test('our own units are confined', async () => {
     const units = [
       ...['mail-agent', 'mail-directory-sync', 'mail-certificate', 'postfix', 'dovecot', 'mail-control', 'mail-quota'],
-      ...['mail-adopt@i-1', 'mail-maintenance', 'mail-node-password', 'mail-remount', 'mail-ring', 'mail-store-switch'],
+      ...[
+        'mail-adopt@i-1',
+        'mail-maintenance',
+        'mail-node-password',
+        'mail-journal',
+        'mail-remount',
+        'mail-ring',
+        'mail-store-switch',
+      ],
     ];
     const report = await shell(
       `systemd-analyze security --no-pager ${units.map((unit) => `${unit}.service`).join(' ')} | grep Overall`,
