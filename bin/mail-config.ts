@@ -225,6 +225,12 @@ export interface MailConfig {
   readonly archiveLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number };
 
   /**
+   * Whether a copy of every message, inwards and outwards, is stored in the archive, with signed evidence; docs/journal.md.
+   * @default false
+   */
+  readonly journal?: boolean;
+
+  /**
    * What says how long mail and logs must and may be kept; docs/retention.md. Several hold together.
    * @default - logs for a year and more, archived mail for ever
    */
@@ -288,6 +294,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   sessionManager: isBoolean,
   shieldAdvanced: isBoolean,
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
+  journal: isBoolean,
   retention: listOf(oneOf(['gdpr', 'us', 'mlps3', 'iso27001'])),
   alarmEmail: matches(EMAIL, 'an address such as ops@example.net'),
   terminationProtection: isBoolean,

@@ -7,7 +7,7 @@ import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { AccessSource, MailAccess, MailService } from './access';
-import { AccessLogBucket, ArchiveLock, MailArchive } from './archive';
+import { AccessLogBucket, ArchiveLock, MailArchive, MailJournal, MailJournalOptions } from './archive';
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
 import { IMailDirectory, MailDirectory } from './directory';
@@ -139,6 +139,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly archiveLock?: ArchiveLock;
 
   /**
+   * A copy of every message, inwards and outwards, in the archive, with signed evidence; docs/journal.md.
+   * @default - none
+   */
+  readonly journal?: MailJournalOptions;
+
+  /**
    * How long mail and logs must and may be kept: settings are checked against it, and defaults follow it.
    * @default - logs for a year and more, archived mail for ever
    */
@@ -192,6 +198,8 @@ export class MailStack extends Stack {
 
   /** DNS of the mail domains; nothing unless asked for. */
   public readonly dns?: MailDns;
+  /** Journal of all mail; nothing unless asked for. */
+  public readonly journal?: MailJournal;
 
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
@@ -265,6 +273,14 @@ export class MailStack extends Stack {
       journalExpireAfter: retention?.longest(RetentionSubject.JOURNAL),
       accessLogsBucket,
     });
+    this.journal =
+      props.journal &&
+      new MailJournal(this, 'Journal', {
+        ...props.journal,
+        bucket: this.archive.bucket,
+        encryptionKey: this.archive.encryptionKey,
+        logEncryptionKey: this.encryptionKey,
+      });
     this.directory = (props.directory ?? MailDirectory.file()).bind(new Construct(this, 'Directory'), {
       encryptionKey: this.encryptionKey,
       accessLogsBucket,
@@ -288,7 +304,12 @@ export class MailStack extends Stack {
       hostname: this.hostname,
       domains: this.domains,
       services,
-      configurations: [this.store.configuration, this.directory.configuration, certificate],
+      configurations: [
+        this.store.configuration,
+        this.directory.configuration,
+        certificate,
+        ...(this.journal ? [this.journal.configuration] : []),
+      ],
       targetGroups: this.edge.targetGroups,
       leases: this.leases,
       nodeSecret: new NodeSecret(this, 'NodeSecret', { encryptionKey: this.encryptionKey }),
@@ -323,6 +344,7 @@ export class MailStack extends Stack {
       storeSizeMax: this.sizing?.storeSizeMax,
       ...props.alarmThresholds,
     });
+    this.journal?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     if (props.dns) {
       this.dns = new MailDns(this, 'Dns', {

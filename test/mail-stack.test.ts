@@ -167,6 +167,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
   ['DNS of domains elsewhere', { dns: {}, services: MailService.all(), additionalDomains: ['example.org'] }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
+  ['a journal', { journal: {} }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
   expect(openFindings(mailStack(props))).toEqual([]);
@@ -234,6 +235,16 @@ test('publishes DNS when asked, and lets the addresses send that mail leaves fro
   template.hasResourceProperties('AWS::Route53::RecordSet', { Type: 'MX', Name: 'example.com.' });
   template.resourceCountIs('AWS::KMS::Key', 1);
   expect(openFindings(stack)).toEqual([]);
+});
+
+test('journals mail into the archive when asked, and nodes are told', () => {
+  const template = Template.fromStack(mailStack({ journal: {} }));
+  const [{ Properties }] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
+  const userData = JSON.stringify(Properties.LaunchTemplateData.UserData);
+  expect(userData).toContain('MAIL_JOURNAL_BUCKET=",{"Ref":"ArchiveBucket49F1AC64"}');
+  expect(userData).toContain('MAIL_JOURNAL_WAITING_MAX=21474836480');
+  const signingKeys = template.findResources('AWS::KMS::Key', { Properties: { KeyUsage: 'SIGN_VERIFY' } });
+  expect(Object.keys(signingKeys)).toEqual([expect.stringMatching(/^JournalEvidenceSigningKey/)]);
 });
 
 describe('retention', () => {

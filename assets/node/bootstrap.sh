@@ -201,6 +201,7 @@ start_services() {
     mail-certificate.timer mail-maintenance.timer mail-agent.service)
   local optional=()
   [[ $MAIL_SESSION_MANAGER == no ]] || optional+=(mail-session-manager.service)
+  [[ -z ${MAIL_JOURNAL_BUCKET:-} ]] || units+=(mail-journal.socket mail-journal.service)
   enable_units "${units[@]}" "${optional[@]}"
   has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service && systemctl reload dovecot.service
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service

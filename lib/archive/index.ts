@@ -3,3 +3,4 @@ export * from './archive-lock';
 export * from './archive-replication';
 export * from './evidence-chain';
 export * from './mail-archive';
+export * from './mail-journal';

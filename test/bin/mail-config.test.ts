@@ -37,6 +37,7 @@ test('takes a domain alone, and everything together', () => {
     sessionManager: false,
     shieldAdvanced: true,
     archiveLock: { mode: 'governance', days: 365 },
+    journal: true,
     retention: ['gdpr', 'iso27001'],
     alarmEmail: 'ops@example.net',
     terminationProtection: false,

@@ -20,6 +20,7 @@ export function nodeSuite(system: () => System): void {
       'mail-maintenance.timer',
       'mail-control.socket',
       'mail-quota.socket',
+      'mail-journal',
       'mail-ring.path',
     ]) {
       expect([unit, (await shell(`systemctl is-active ${unit}`)).trim()]).toEqual([unit, 'active']);
@@ -51,6 +52,7 @@ export function nodeSuite(system: () => System): void {
         'mail-maintenance',
         'mail-take-over',
         'mail-node-password',
+        'mail-journal',
         'mail-remount',
         'mail-ring',
         'mail-store-switch',

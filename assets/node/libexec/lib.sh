@@ -65,6 +65,10 @@ load_environment() {
   [[ -z ${MAIL_MAINTENANCE:-} ]] || check_key MAIL_MAINTENANCE '[-A-Za-z0-9*:,./_ ]+'
   [[ -z ${MAIL_TRASH_DAYS:-} ]] || check_key MAIL_TRASH_DAYS '[1-9][0-9]*'
   [[ -z ${MAIL_JUNK_DAYS:-} ]] || check_key MAIL_JUNK_DAYS '[1-9][0-9]*'
+  if [[ -n ${MAIL_JOURNAL_BUCKET:-} ]]; then
+    check_key MAIL_JOURNAL_BUCKET '[a-z0-9.-]+'
+    check_key MAIL_JOURNAL_WAITING_MAX '[1-9][0-9]*'
+  fi
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
     acm-acme)
@@ -119,10 +123,17 @@ derive_environment() {
   MAIL_QUEUE_FILE_SIZE_MAX=$((MAIL_MESSAGE_SIZE_MAX + 65536))
   # As systemd.time(7) has it; a time zone may follow: "*-*-* 02:00 Europe/Berlin". Without one, the machine's.
   MAIL_MAINTENANCE=${MAIL_MAINTENANCE:-*-*-* 02:00}
+  # Without a journal nobody gets a copy.
+  MAIL_JOURNAL_MAPS='' MAIL_JOURNAL_CHECK=''
+  if [[ -n ${MAIL_JOURNAL_BUCKET:-} ]]; then
+    MAIL_JOURNAL_MAPS='pcre:/etc/postfix/journal.pcre'
+    MAIL_JOURNAL_CHECK='check_policy_service { unix:/run/mail-journal/policy, default_action=DUNNO, timeout=5s, try_limit=1 }'
+  fi
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
-    MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT
+    MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
+    MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.

@@ -1,0 +1,211 @@
+import { Duration, Size, SizeRoundingBehavior, Stack } from 'aws-cdk-lib';
+import { Alarm, ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { IBucket } from 'aws-cdk-lib/aws-s3';
+import { ITopic } from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import { findingId } from '../compliance';
+import { agentMetric } from '../node/fleet-metrics';
+import { NodeConfiguration } from '../node/node-configuration';
+import { EvidenceChain } from './evidence-chain';
+
+/** What an owner chooses about the journal. */
+export interface MailJournalOptions {
+  /**
+   * Whether signed batches attest what was stored and when; see `EvidenceChain`.
+   * @default true
+   */
+  readonly evidence?: boolean;
+
+  /**
+   * Mail that may wait for S3 on one node before the node puts new mail off (452), which senders then keep. 64 MiB or
+   * more, whole MiB.
+   * @default Size.gibibytes(20)
+   */
+  readonly waitingMax?: Size;
+
+  /**
+   * How long a message may wait for S3 until the alarm goes off. Whole minutes, 5 or more.
+   * @default Duration.minutes(15)
+   */
+  readonly waitingAlarm?: Duration;
+}
+
+/** Properties of `MailJournal`. */
+export interface MailJournalProps extends MailJournalOptions {
+  /**
+   * Bucket that messages are stored in, under `journal/`; it must be versioned. How long they are kept and locked are
+   * settings of the bucket, see `MailArchive`.
+   */
+  readonly bucket: IBucket;
+
+  /**
+   * Key of the bucket's objects.
+   * @default - the key that the bucket names, if any
+   */
+  readonly encryptionKey?: IKey;
+
+  /**
+   * Name of the cluster, the dimension `Cluster` of its metrics.
+   * @default - name of the stack
+   */
+  readonly clusterName?: string;
+
+  /**
+   * Key of the logs of the function that makes evidence.
+   * @default - CloudWatch Logs' own key
+   */
+  readonly logEncryptionKey?: IKey;
+}
+
+/**
+ * A copy of every message that a cluster accepts, inwards and outwards, in S3: an object for each, with its envelope, that
+ * nodes can write once and can't read, change or delete (docs/journal.md).
+ *
+ * A message is accepted together with its copy or not at all. While S3 is away, copies wait in the nodes' queues.
+ *
+ * @throws when `waitingMax` or `waitingAlarm` is out of its range
+ */
+export class MailJournal extends Construct {
+  /** What nodes need to write the journal. */
+  public readonly configuration: NodeConfiguration;
+
+  /** Signed batches of evidence; nothing when they were not wanted. */
+  public readonly evidence?: EvidenceChain;
+
+  private readonly clusterName: string;
+  private readonly waitingAlarm: Duration;
+
+  constructor(scope: Construct, id: string, props: MailJournalProps) {
+    super(scope, id);
+    const waitingMax = props.waitingMax ?? Size.gibibytes(20);
+    this.waitingAlarm = props.waitingAlarm ?? Duration.minutes(15);
+    checkWhole('waitingMax', waitingMax.toMebibytes({ rounding: SizeRoundingBehavior.NONE }), 64, 'MiB');
+    checkWhole('waitingAlarm', this.waitingAlarm.toMinutes({ integral: false }), 5, 'minutes');
+    this.clusterName = props.clusterName ?? Stack.of(this).stackName;
+
+    const { bucket } = props;
+    const encryptionKey = props.encryptionKey ?? bucket.encryptionKey;
+    this.configuration = {
+      environment: {
+        MAIL_JOURNAL_BUCKET: bucket.bucketName,
+        MAIL_JOURNAL_WAITING_MAX: `${waitingMax.toBytes()}`,
+      },
+      statements: this.writeStatements(bucket, encryptionKey),
+      acknowledgements: [
+        {
+          id: findingId(this, 'AwsSolutions-IAM5', 'Resource', bucket.arnForObjects('journal/*')),
+          reason:
+            'Messages get names that are not known before. The folder is the scope, and nodes may only add to it: not ' +
+            'write over an object, read or delete one (test/archive/mail-journal.test.ts).',
+        },
+      ],
+    };
+    if (props.evidence ?? true) {
+      this.evidence = new EvidenceChain(this, 'Evidence', {
+        bucket,
+        encryptionKey,
+        logEncryptionKey: props.logEncryptionKey,
+      });
+    }
+  }
+
+  /** Messages stored; the sum over a period. */
+  public metricStored(options?: MetricOptions): Metric {
+    return agentMetric('JournalStored', this.clusterName, Stats.SUM, options);
+  }
+
+  /** Messages that wait for S3 on the node that has most. */
+  public metricWaiting(options?: MetricOptions): Metric {
+    return agentMetric('JournalWaiting', this.clusterName, Stats.MAXIMUM, options);
+  }
+
+  /** Bytes that wait for S3 on the node that has most. */
+  public metricWaitingBytes(options?: MetricOptions): Metric {
+    return agentMetric('JournalWaitingBytes', this.clusterName, Stats.MAXIMUM, options);
+  }
+
+  /** Age of the oldest message that waits for S3, seconds. */
+  public metricAge(options?: MetricOptions): Metric {
+    return agentMetric('JournalAge', this.clusterName, Stats.MAXIMUM, options);
+  }
+
+  /**
+   * Adds the alarms `Behind` and `Silent`, and those of the evidence.
+   *
+   * @param topic where they go
+   */
+  public addAlarms(topic: ITopic): void {
+    this.addAlarm(topic, 'Behind', {
+      metric: this.metricAge({ period: Duration.minutes(5) }),
+      threshold: this.waitingAlarm.toSeconds(),
+      evaluationPeriods: 1,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+      treatMissingData: TreatMissingData.NOT_BREACHING,
+      alarmDescription:
+        `Accepted mail has waited more than ${this.waitingAlarm.toMinutes()} minutes for its journal. It is safe in the ` +
+        'queue for 5 days, but then it is dropped there. Check first: `journalctl -u mail-journal` on the node for what ' +
+        'S3 says, then the policies of bucket and key, and the way to S3. If it takes days, raise maximal_queue_lifetime.',
+    });
+    this.addAlarm(topic, 'Silent', {
+      metric: this.metricAge({ period: Duration.minutes(5), statistic: Stats.SAMPLE_COUNT }),
+      threshold: 1,
+      evaluationPeriods: 3,
+      comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
+      treatMissingData: TreatMissingData.BREACHING,
+      alarmDescription:
+        'No node has told of its journal for 15 minutes, so the other alarm can not be trusted. Check first: `systemctl ' +
+        'status mail-journal` on a node.',
+    });
+    this.evidence?.addAlarms(topic);
+  }
+
+  private addAlarm(
+    topic: ITopic,
+    id: string,
+    rule: {
+      metric: Metric;
+      threshold: number;
+      evaluationPeriods: number;
+      comparisonOperator: ComparisonOperator;
+      treatMissingData: TreatMissingData;
+      alarmDescription: string;
+    },
+  ): void {
+    const alarm = new Alarm(this, id, rule);
+    alarm.addAlarmAction(new SnsAction(topic));
+    alarm.addOkAction(new SnsAction(topic));
+  }
+
+  private writeStatements(bucket: IBucket, key?: IKey): PolicyStatement[] {
+    const statements = [
+      new PolicyStatement({
+        sid: 'AddToJournal',
+        actions: ['s3:PutObject'],
+        resources: [bucket.arnForObjects('journal/*')],
+        // Never over what is there, whatever a node does.
+        conditions: { Null: { 's3:if-none-match': 'false' } },
+      }),
+    ];
+    if (key) {
+      const { region, urlSuffix } = Stack.of(this);
+      statements.push(
+        new PolicyStatement({
+          sid: 'EncryptJournal',
+          actions: ['kms:GenerateDataKey'],
+          resources: [key.keyArn],
+          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+        }),
+      );
+    }
+    return statements;
+  }
+}
+
+function checkWhole(name: string, value: number, min: number, unit: string): void {
+  if (!Number.isInteger(value) || value < min) {
+    throw new Error(`${name} must be whole ${unit}, ${min} or more, got ${value}; raise ${name}`);
+  }
+}
