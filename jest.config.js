@@ -1,6 +1,7 @@
 const common = {
   transform: { '^.+\\.ts$': ['ts-jest', { diagnostics: false }] }, // `npm run lint` checks the types
   testEnvironment: 'node',
+  modulePathIgnorePatterns: ['<rootDir>/.cache/'], // root file systems of nodes
 };
 
 module.exports = {

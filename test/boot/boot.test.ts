@@ -1,10 +1,12 @@
 import { LocalCluster } from '../../local/cluster';
 import { Progress } from '../../local/progress';
 import { roundTrip } from '../../local/round-trip';
+import { waitFor } from '../../local/run';
 import { synthesise } from '../../local/synthesise';
 import type { GuestNode } from '../../local/uml/guest-node';
 import { guests } from '../../local/uml/guests';
 import { guestPrograms } from '../../local/uml/programs';
+import { control } from '../system/ring';
 
 /**
  * The template's user data on machines with a kernel of their own (user-mode Linux), whose store is Linux nfsd behind TLS:
@@ -49,7 +51,10 @@ function onGuests(name: string, body: () => Promise<void>, limit = 120_000): voi
 /** What a node has logged lately. */
 const lastWords = (node: GuestNode) =>
   node
-    .shell('journalctl --no-pager --output=short-monotonic --lines=60 | cut -c 1-250', { timeout: 20_000 })
+    .shell(
+      'journalctl --no-pager --output=short-monotonic --lines=400 | grep -v "audit\\|guest-shell" | tail -n 60 | cut -c 1-250',
+      { timeout: 20_000 },
+    )
     .catch((error: Error) => error.message);
 
 const nodes = () => cluster.nodes as GuestNode[];
@@ -71,3 +76,62 @@ onGuests('a message goes through the balancer: in by 587, out by 993', async () 
   const [alice, bob] = cluster.users;
   await roundTrip(cluster.view, alice, bob);
 });
+
+describe('seen through a second mount, with caches and locks of its own', () => {
+  const STORE = '/srv/mail-store';
+  const OTHER = '/mnt/other-node';
+
+  onGuests('the store is mounted once more', async () => {
+    const [node] = nodes();
+    const options = 'vers=4.1,proto=tcp,port=20049,nosharecache,lookupcache=none,noac';
+    await node.shell(`mkdir ${OTHER}; mount -t nfs4 -o ${options} 127.0.0.1:/ ${OTHER}`);
+  });
+
+  onGuests('a node that gave its users away forgets what it knows of the store', async () => {
+    const [node] = nodes();
+    const size = async () => (await node.shell(`stat -c %s ${STORE}/mail/seen`)).trim();
+    await node.shell(`echo 1 >${STORE}/mail/seen; sync`);
+    expect(await size()).toBe('2');
+    await node.shell(`echo more >>${OTHER}/mail/seen; sync`);
+    expect(await size()).toBe('2'); // for a minute (actimeo)
+    expect(await control(node, 'release')).toMatch(/^ok/);
+    expect(await size()).toBe('7');
+  });
+
+  onGuests('an index that another client has locked is replaced, and the mailbox can be used', async () => {
+    const [node] = nodes();
+    const [alice, bob] = cluster.users;
+    const log = `mail/${bob.address.split('@').reverse().join('/')}/mail/dovecot.index.log`;
+    const lock = `import fcntl, time; file = open("${OTHER}/${log}", "r+b"); fcntl.lockf(file, fcntl.LOCK_EX); print("held", flush=True); time.sleep(600)`;
+    await node.shell(
+      `systemd-run --quiet --unit=other-node python3 -c '${lock}'; until journalctl -u other-node | grep -q held; do sleep 0.1; done`,
+    );
+    expect(await control(node, 'take-over -')).toBe('ok');
+    await waitFor('the order to be carried out', 60_000, async () =>
+      (await node.shell('ls /run/mail-platform/take-over')) === '' ? true : undefined,
+    );
+    const said = await node.shell('journalctl -u mail-take-over -u mail-control --output=cat --no-pager');
+    expect(said).toContain(`replaced ${STORE}/${log}, locked by a node that died`);
+    await roundTrip(cluster.view, alice, bob);
+  });
+});
+
+onGuests(
+  'a clock that is an hour fast, then right again, costs no lease and no mail',
+  async () => {
+    const [node] = nodes();
+    const [alice, bob] = cluster.users;
+    for (const step of ['+1 hour', '-1 hour']) {
+      await node.shell(`date --set '${step}'`);
+      // Clients who were in the middle of something come back, and what could not be delivered is tried again.
+      await waitFor('a message to go through', 100_000, () =>
+        roundTrip(cluster.view, alice, bob).then(
+          () => true,
+          () => undefined,
+        ),
+      );
+    }
+    expect(await node.shell('journalctl -u mail-agent --output=cat --no-pager')).not.toContain('lease lost');
+  },
+  240_000,
+);

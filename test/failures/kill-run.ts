@@ -7,6 +7,7 @@ import type { NetworkStore } from '../../local/network-store';
 import type { Progress } from '../../local/progress';
 import { run, sleep, waitFor } from '../../local/run';
 import { synthesise } from '../../local/synthesise';
+import { MailboxFormat } from '../../lib/storage';
 import { percentile } from './attendance';
 import { FAULTS, type Fault, type FaultName } from './faults';
 import { Ledger } from './ledger';
@@ -58,7 +59,11 @@ export interface KillRunOptions {
   readonly users?: number;
   /** Clients that send. @default 3 */
   readonly senders?: number;
+  /** @default MailboxFormat.MAILDIR */
+  readonly format?: MailboxFormat;
 }
+
+const SDBOX = path.join(__dirname, 'sdbox.config.ts');
 
 /** A message that was accepted is in its mailbox within this time after the cluster is whole, milliseconds. */
 const LAST_DELIVERY = 120_000;
@@ -67,9 +72,9 @@ const LAST_DELIVERY = 120_000;
 export class KillRun {
   /** Brings the cluster up, three nodes on a network store, and lets clients in. */
   public static async start(options: KillRunOptions): Promise<KillRun> {
-    const { progress } = options;
+    const { progress, format } = options;
     const cluster = await LocalCluster.start({
-      synthesise: (folder) => synthesise(folder, progress),
+      synthesise: (folder) => synthesise(folder, progress, format === MailboxFormat.SDBOX ? SDBOX : undefined),
       progress,
       nodes: 3,
       places: 6,

@@ -18,6 +18,7 @@ export function nodeSuite(system: () => System): void {
       'mail-directory-sync.timer',
       'mail-certificate.timer',
       'mail-maintenance.timer',
+      'mail-clock.timer',
       'mail-control.socket',
       'mail-quota.socket',
       'mail-journal',
