@@ -1,0 +1,1 @@
+export * from './active-receipt-rule-set';
