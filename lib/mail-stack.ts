@@ -10,6 +10,7 @@ import { AccessSource, MailAccess, MailService } from './access';
 import { AccessLogBucket, ArchiveLock, MailArchive } from './archive';
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
+import { IOutboundRelay, OutboundRelay } from './delivery';
 import { IMailDirectory, MailDirectory } from './directory';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
@@ -112,6 +113,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly directory?: MailDirectory;
 
   /**
+   * Where nodes send mail for other domains; docs/outbound.md.
+   * @default - straight to their mail servers, on port 25, which AWS opens on request
+   */
+  readonly relay?: OutboundRelay;
+
+  /**
    * What users ask of the system. It chooses `instanceType`, `minNodes`, `maxNodes`, `connectionsPerNode` and thresholds
    * of alarms, each unless it is set; see `sizeFor`.
    * @default - the smallest cluster of m7g.large
@@ -181,6 +188,9 @@ export class MailStack extends Stack {
   public readonly store: IMailStore;
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
+
+  /** Relay for mail to other domains; nothing unless asked for. */
+  public readonly relay?: IOutboundRelay;
 
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
@@ -263,6 +273,11 @@ export class MailStack extends Stack {
       { hostname: this.hostname, hostedZone: this.hostedZone, encryptionKey: this.encryptionKey },
     );
 
+    this.relay = props.relay?.bind(new Construct(this, 'Relay'), {
+      domains: this.domains,
+      hostedZones: [this.hostedZone],
+      encryptionKey: this.encryptionKey,
+    });
     this.leases = new LeaseTable(this, 'Leases', { encryptionKey: this.encryptionKey });
 
     this.alarmTopic = new AlarmTopic(this, 'Alerts', {
@@ -277,7 +292,12 @@ export class MailStack extends Stack {
       hostname: this.hostname,
       domains: this.domains,
       services,
-      configurations: [this.store.configuration, this.directory.configuration, certificate],
+      configurations: [
+        this.store.configuration,
+        this.directory.configuration,
+        certificate,
+        ...(this.relay ? [this.relay.configuration] : []),
+      ],
       targetGroups: this.edge.targetGroups,
       leases: this.leases,
       nodeSecret: new NodeSecret(this, 'NodeSecret', { encryptionKey: this.encryptionKey }),
@@ -313,6 +333,7 @@ export class MailStack extends Stack {
       ...props.alarmThresholds,
     });
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
+    this.relay?.addAlarms(this.alarmTopic);
     if (props.backup) {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,

@@ -46,6 +46,7 @@ export function nodeSuite(system: () => System): void {
     const units = [
       ...['mail-agent', 'mail-directory-sync', 'mail-certificate', 'postfix', 'dovecot', 'mail-control', 'mail-quota'],
       ...['mail-adopt@i-1', 'mail-maintenance', 'mail-node-password', 'mail-remount', 'mail-ring', 'mail-store-switch'],
+      'mail-relay-password',
     ];
     const report = await shell(
       `systemd-analyze security --no-pager ${units.map((unit) => `${unit}.service`).join(' ')} | grep Overall`,

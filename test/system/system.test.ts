@@ -13,6 +13,7 @@ import { mailboxFormatSuite } from './mailbox-format.suite';
 import { mailboxSuite } from './mailbox.suite';
 import { nodeSuite } from './node.suite';
 import { passwordSuite } from './password.suite';
+import { relaySuite } from './relay.suite';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -59,4 +60,5 @@ describe('affinity', () => affinitySuite(system));
 describe('control', () => controlSuite(system));
 describe('limits', () => limitsSuite(system));
 describe('mailbox format', () => mailboxFormatSuite(system));
+describe('relay', () => relaySuite(system));
 describe('balancer', () => balancerSuite(system));
