@@ -11,6 +11,7 @@ import {
   MailStack,
   MailStackProps,
   MaintenanceWindow,
+  OutboundRelay,
   RetentionProfile,
 } from '../lib';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
@@ -52,6 +53,7 @@ function stackProps(config: MailConfig): MailStackProps {
     allow: config.allow && accessSources(config.allow),
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
+    relay: config.relay && OutboundRelay[config.relay](),
     demand: config.users === undefined ? undefined : { users: config.users },
     instanceType: config.instanceType ? new InstanceType(config.instanceType) : undefined,
     minNodes: config.minNodes,

@@ -101,6 +101,12 @@ export interface MailConfig {
   readonly zones?: number;
 
   /**
+   * Where nodes send mail for other domains: `ses` is Amazon SES in the region, docs/outbound.md.
+   * @default - straight to their mail servers, on port 25, which AWS opens on request
+   */
+  readonly relay?: 'ses';
+
+  /**
    * People with a mailbox, 100 000 at most. Chooses the fields from `minNodes` to `connectionsPerNode`, each unless it is
    * set, and thresholds of alarms; docs/sizing.md has a table.
    * @default - the smallest cluster of m7g.large
@@ -274,6 +280,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   services: listOf(oneOf(SERVICES)),
   allow: checkAllow,
   zones: integer(3, 6),
+  relay: oneOf(['ses']),
   users: integer(1, 100_000),
   minNodes: integer(1, 1000),
   maxNodes: integer(1, 1000),

@@ -2,6 +2,7 @@ export * from './access';
 export * from './archive';
 export * from './certificates';
 export * from './compliance';
+export * from './delivery';
 export * from './directory';
 export * from './dns';
 export * from './edge';

@@ -10,6 +10,7 @@ import { AccessSource, MailAccess, MailService } from './access';
 import { AccessLogBucket, ArchiveLock, MailArchive, MailJournal, MailJournalOptions } from './archive';
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
+import { IOutboundRelay, OutboundRelay } from './delivery';
 import { IMailDirectory, MailDirectory } from './directory';
 import { MailDns, MailDnsOptions } from './dns';
 import { EdgeTls, MailEdge } from './edge';
@@ -120,6 +121,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly directory?: MailDirectory;
 
   /**
+   * Where nodes send mail for other domains; docs/outbound.md.
+   * @default - straight to their mail servers, on port 25, which AWS opens on request
+   */
+  readonly relay?: OutboundRelay;
+
+  /**
    * What users ask of the system. It chooses `instanceType`, `minNodes`, `maxNodes`, `connectionsPerNode` and thresholds
    * of alarms, each unless it is set; see `sizeFor`.
    * @default - the smallest cluster of m7g.large
@@ -200,6 +207,8 @@ export class MailStack extends Stack {
   public readonly dns?: MailDns;
   /** Journal of all mail; nothing unless asked for. */
   public readonly journal?: MailJournal;
+  /** Relay for mail to other domains; nothing unless asked for. */
+  public readonly relay?: IOutboundRelay;
 
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
@@ -290,6 +299,11 @@ export class MailStack extends Stack {
       { hostname: this.hostname, hostedZone: this.hostedZone, encryptionKey: this.encryptionKey },
     );
 
+    this.relay = props.relay?.bind(new Construct(this, 'Relay'), {
+      domains: this.domains,
+      hostedZones: [this.hostedZone],
+      encryptionKey: this.encryptionKey,
+    });
     this.leases = new LeaseTable(this, 'Leases', { encryptionKey: this.encryptionKey });
 
     this.alarmTopic = new AlarmTopic(this, 'Alerts', {
@@ -309,6 +323,7 @@ export class MailStack extends Stack {
         this.directory.configuration,
         certificate,
         ...(this.journal ? [this.journal.configuration] : []),
+        ...(this.relay ? [this.relay.configuration] : []),
       ],
       targetGroups: this.edge.targetGroups,
       leases: this.leases,
@@ -358,6 +373,7 @@ export class MailStack extends Stack {
         alarmTopic: this.alarmTopic,
       });
     }
+    this.relay?.addAlarms(this.alarmTopic);
     if (props.backup) {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,

@@ -20,6 +20,7 @@ import {
   MailStack,
   MailStackProps,
   NodeCertificate,
+  OutboundRelay,
   RetentionProfile,
 } from '../lib';
 import { environments, flagSets } from './support/apps';
@@ -166,6 +167,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
   ['DNS of domains elsewhere', { dns: {}, services: MailService.all(), additionalDomains: ['example.org'] }],
+  ['mail to other domains through SES', { relay: OutboundRelay.ses() }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['a journal', { journal: {} }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
@@ -406,3 +408,25 @@ function messageOf(call: () => unknown): string {
     return (error as Error).message;
   }
 }
+
+test('a relay: nodes wait for its login, and the domain of the zone gets its records', () => {
+  const domains = { domain: 'example.com', additionalDomains: ['example.org'] };
+  const hostedZoneAttributes = { hostedZoneId: 'Z0123456789', zoneName: 'example.com' };
+  const stack = mailStack({
+    ...domains,
+    hostedZoneAttributes,
+    relay: OutboundRelay.ses({ mailFromSubdomain: 'back' }),
+  });
+  const template = Template.fromStack(stack);
+  template.resourceCountIs('AWS::SES::EmailIdentity', 2);
+  template.hasResourceProperties('AWS::Route53::RecordSet', { Type: 'MX', Name: 'back.example.com.' });
+  const [credentials] = Object.keys(template.findResources('Custom::SmtpCredentials'));
+  const [launchTemplate] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
+  const userData = JSON.stringify(launchTemplate.Properties.LaunchTemplateData.UserData);
+  expect(userData).toContain('\\nMAIL_RELAY=ses\\nMAIL_RELAY_HOST=email-smtp.');
+  expect(userData).toContain(`MAIL_RELAY_SECRET=",{"Ref":"${credentials}"}`);
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+    MetricName: 'Reputation.BounceRate',
+    AlarmActions: [{ Ref: Match.stringLikeRegexp('^Alerts') }],
+  });
+});

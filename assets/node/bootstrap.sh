@@ -202,6 +202,8 @@ start_services() {
   local optional=()
   [[ $MAIL_SESSION_MANAGER == no ]] || optional+=(mail-session-manager.service)
   [[ -z ${MAIL_JOURNAL_BUCKET:-} ]] || units+=(mail-journal.socket mail-journal.service)
+  # Without the relay's password mail for others waits in the queue; mail inside does not.
+  [[ -z ${MAIL_RELAY:-} ]] || optional+=(mail-relay-password.timer)
   enable_units "${units[@]}" "${optional[@]}"
   has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service && systemctl reload dovecot.service
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service

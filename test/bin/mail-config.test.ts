@@ -62,6 +62,7 @@ test.each<[string, object, string]>([
   ['a network without account', { vpcId: 'vpc-0123456789abcdef0' }, 'vpcId needs account and region'],
   ['no network id', { ...located, vpcId: 'default' }, 'vpcId must be an id such as vpc-0123456789abcdef0'],
   ['zones of an imported network', { ...located, vpcId: 'vpc-01234567', zones: 3 }, 'zones is for a new network'],
+  ['a relay that is none', { relay: 'smtp' }, 'relay must be one of ses, got "smtp"'],
   ['two zones', { zones: 2 }, 'zones must be a whole number from 3 to 6, got 2'],
   ['an unknown service', { services: ['imap'] }, 'services[0] must be one of imaps, submission, submissions,'],
   ['a port as service', { services: ['imaps', 143] }, 'services[1] must be one of imaps, submission, submissions,'],

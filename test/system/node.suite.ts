@@ -49,6 +49,7 @@ export function nodeSuite(system: () => System): void {
       ...['mail-agent', 'mail-directory-sync', 'mail-certificate', 'postfix', 'dovecot', 'mail-control', 'mail-quota'],
       ...[
         'mail-adopt@i-1',
+        'mail-clock',
         'mail-forget',
         'mail-maintenance',
         'mail-take-over',
@@ -56,6 +57,7 @@ export function nodeSuite(system: () => System): void {
         'mail-journal',
         'mail-remount',
         'mail-ring',
+        'mail-relay-password',
         'mail-store-switch',
       ],
     ];

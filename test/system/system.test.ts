@@ -15,6 +15,7 @@ import { mailboxSuite } from './mailbox.suite';
 import { nodeSuite } from './node.suite';
 import { passwordSuite } from './password.suite';
 import { takeOverSuite } from './take-over.suite';
+import { relaySuite } from './relay.suite';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -63,4 +64,5 @@ describe('take-over', () => takeOverSuite(system));
 describe('journal', () => journalSuite(system));
 describe('limits', () => limitsSuite(system));
 describe('mailbox format', () => mailboxFormatSuite(system));
+describe('relay', () => relaySuite(system));
 describe('balancer', () => balancerSuite(system));

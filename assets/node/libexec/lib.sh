@@ -69,6 +69,12 @@ load_environment() {
     check_key MAIL_JOURNAL_BUCKET '[a-z0-9.-]+'
     check_key MAIL_JOURNAL_WAITING_MAX '[1-9][0-9]*'
   fi
+  if [[ -n ${MAIL_RELAY:-} ]]; then
+    check_key MAIL_RELAY 'ses'
+    check_key MAIL_RELAY_HOST "$host"
+    check_key MAIL_RELAY_SECRET '.+'
+    check_key MAIL_RELAY_CONFIGURATION_SET '[A-Za-z0-9_-]+'
+  fi
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
     acm-acme)
@@ -129,11 +135,19 @@ derive_environment() {
     MAIL_JOURNAL_MAPS='pcre:/etc/postfix/journal.pcre'
     MAIL_JOURNAL_CHECK='check_policy_service { unix:/run/mail-journal/policy, default_action=DUNNO, timeout=5s, try_limit=1 }'
   fi
+  # Where mail of whom goes, as Postfix's sender_dependent_default_transport_maps has it; nothing without a relay.
+  MAIL_RELAY_SENDERS=
+  if [[ -n ${MAIL_RELAY:-} ]]; then
+    local domain
+    for domain in $MAIL_DOMAINS; do MAIL_RELAY_SENDERS+=" { @$domain = $MAIL_RELAY:[$MAIL_RELAY_HOST]:587 }"; done
+    MAIL_RELAY_SENDERS="inline:{$MAIL_RELAY_SENDERS }"
+  fi
+  MAIL_RELAY_CONFIGURATION_SET=${MAIL_RELAY_CONFIGURATION_SET:-}
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
     MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
-    MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK
+    MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.
