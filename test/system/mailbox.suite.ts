@@ -113,6 +113,25 @@ export function mailboxSuite(system: () => System): void {
     client.close();
   });
 
+  test('nobody is asked about the quota of a recipient elsewhere', async () => {
+    const [node] = system().cluster.nodes;
+    /** Seconds until the policy server has answered. */
+    const seconds = async (recipient: string) => {
+      const input = `request=smtpd_access_policy\nprotocol_state=RCPT\nsize=1\nrecipient=${recipient}\n\n`;
+      const ask = `
+import socket, sys, time
+policy = socket.socket(socket.AF_UNIX)
+policy.connect("/run/mail-quota/policy")
+begin = time.monotonic()
+policy.sendall(sys.stdin.buffer.read())
+assert policy.makefile().readline() == "action=DUNNO\\n"
+print(time.monotonic() - begin)`;
+      return Number((await node.exec(['setpriv', '--reuid=postfix', 'python3', '-c', ask], { input })).stdout);
+    };
+    // Dovecot takes half a second to say that it knows nobody of that name.
+    expect(await seconds('somebody@elsewhere.example')).toBeLessThan((await seconds('nobody@example.com')) / 4);
+  });
+
   test('a Sieve rule uploaded by ManageSieve files mail', async () => {
     const user = await newUser('sieve');
     const script =
