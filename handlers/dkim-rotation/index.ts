@@ -1,4 +1,5 @@
 import { DKIM_SELECTORS } from '../../lib/dns/dkim-text';
+import { text, wholeNumber } from '../support/environment';
 import { DkimSecret, SigningKey, Stage } from './dkim-secret';
 import { newPrivateKey, publishedText } from './private-key';
 import { SelectorRecords } from './selector-records';
@@ -30,7 +31,11 @@ const DAY = 24 * 3600 * 1000;
 export async function handler(event: RotationEvent | RetireEvent): Promise<void> {
   const records = new SelectorRecords(text('HOSTED_ZONE_ID'), text('HOSTNAME'));
   if ('retire' in event) {
-    return retire(new DkimSecret(text('SECRET_ARN')), records, event.retire === 'now' ? 0 : number('OVERLAP_DAYS'));
+    return retire(
+      new DkimSecret(text('SECRET_ARN')),
+      records,
+      event.retire === 'now' ? 0 : wholeNumber('OVERLAP_DAYS'),
+    );
   }
   const secret = new DkimSecret(event.SecretId);
   const version = event.ClientRequestToken;
@@ -61,7 +66,7 @@ async function createKey(secret: DkimSecret, records: SelectorRecords, version: 
   const previous = await secret.read(Stage.PREVIOUS);
   if (previous?.selector === selector && (await records.read(selector)) === publishedText(previous)) {
     throw new Error(
-      `${selector} still stands for mail in transit; rotate ${number('OVERLAP_DAYS')} days after the last rotation, ` +
+      `${selector} still stands for mail in transit; rotate ${wholeNumber('OVERLAP_DAYS')} days after the last rotation, ` +
         'or invoke this function with {"retire": "now"} first',
     );
   }
@@ -79,7 +84,7 @@ async function waitUntilKnown(secret: DkimSecret, records: SelectorRecords, vers
   const pending = await needPending(secret, version);
   // The very first key: there is no mail that it could break.
   if (await secret.read(Stage.CURRENT)) {
-    await new Promise((resolve) => setTimeout(resolve, number('PROPAGATION_SECONDS') * 1000));
+    await new Promise((resolve) => setTimeout(resolve, wholeNumber('PROPAGATION_SECONDS') * 1000));
   }
   if ((await records.read(pending.selector)) !== publishedText(pending)) {
     throw new Error(`${pending.selector} is not published as it was written`);
@@ -113,20 +118,4 @@ async function needPending(secret: DkimSecret, version: string): Promise<Signing
 
 function otherThan(selector: string): string {
   return DKIM_SELECTORS.find((other) => other !== selector)!;
-}
-
-function text(name: string): string {
-  const value = process.env[name];
-  if (!value) {
-    throw new Error(`${name} is missing in the environment`);
-  }
-  return value;
-}
-
-function number(name: string): number {
-  const value = Number(text(name));
-  if (!Number.isInteger(value) || value < 0) {
-    throw new Error(`${name} must be a whole number, got ${text(name)}`);
-  }
-  return value;
 }

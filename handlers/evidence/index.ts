@@ -1,6 +1,7 @@
 import { KMSClient } from '@aws-sdk/client-kms';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { Context } from 'aws-lambda';
+import { text, wholeNumber } from '../support/environment';
 import { BatchLimits, BatchResult, makeBatch } from './batch';
 import { JournalBucket } from './journal-bucket';
 import { Signer } from './signer';
@@ -25,9 +26,9 @@ export async function handler(
   const s3 = new S3Client({ forcePathStyle });
   const kms = new KMSClient({});
   const limits: BatchLimits = {
-    recentHours: number('RECENT_HOURS'),
-    sweepVersions: number('SWEEP_VERSIONS'),
-    entries: number('BATCH_ENTRIES'),
+    recentHours: wholeNumber('RECENT_HOURS', 1),
+    sweepVersions: wholeNumber('SWEEP_VERSIONS', 1),
+    entries: wholeNumber('BATCH_ENTRIES', 1),
     closing: () => context.getRemainingTimeInMillis() < CLOSING_MILLISECONDS,
   };
   const results: BatchResult[] = [];
@@ -84,20 +85,4 @@ function report(results: BatchResult[]): void {
 /** Not by console: Lambda would put a time and a level in front, and the line were no JSON. */
 function log(entry: object): void {
   process.stdout.write(`${JSON.stringify(entry)}\n`);
-}
-
-function text(name: string): string {
-  const value = process.env[name];
-  if (!value) {
-    throw new Error(`${name} is missing in the environment`);
-  }
-  return value;
-}
-
-function number(name: string): number {
-  const value = Number(text(name));
-  if (!Number.isInteger(value) || value < 1) {
-    throw new Error(`${name} must be a whole number of at least 1, got ${text(name)}`);
-  }
-  return value;
 }

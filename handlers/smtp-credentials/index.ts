@@ -1,5 +1,6 @@
 import type { CloudFormationCustomResourceEvent, SecretsManagerRotationEvent } from 'aws-lambda';
 import { answer } from '../support/custom-resource';
+import { text } from '../support/environment';
 import { SmtpCredentials } from './credentials';
 import { rotate } from './rotate';
 
@@ -10,10 +11,10 @@ import { rotate } from './rotate';
  * Environment: `SMTP_USER` (IAM user), `SMTP_SECRET` (ARN), `SMTP_HOST`, `AWS_REGION`.
  */
 export async function handler(event: CloudFormationCustomResourceEvent | SecretsManagerRotationEvent): Promise<void> {
-  const secretArn = environment('SMTP_SECRET');
-  const credentials = new SmtpCredentials(environment('SMTP_USER'), secretArn, environment('AWS_REGION'));
+  const secretArn = text('SMTP_SECRET');
+  const credentials = new SmtpCredentials(text('SMTP_USER'), secretArn, text('AWS_REGION'));
   if ('Step' in event) {
-    await rotate(event, credentials, environment('SMTP_HOST'));
+    await rotate(event, credentials, text('SMTP_HOST'));
     return;
   }
   await answer(event, async () => {
@@ -27,12 +28,4 @@ export async function handler(event: CloudFormationCustomResourceEvent | Secrets
     }
     return { physicalResourceId: secretArn };
   });
-}
-
-function environment(name: string): string {
-  const value = process.env[name];
-  if (!value) {
-    throw new Error(`${name} is not set`);
-  }
-  return value;
 }

@@ -1,12 +1,12 @@
 import { Duration, Stack, Token } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { ManagedPolicy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, CfnBucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
+import { addTopicAlarm } from '../private/topic-alarm';
 
 const RULE = 'second-copy';
 
@@ -132,18 +132,15 @@ export class ArchiveReplication extends Construct {
       ],
     ];
     for (const [id, metric, threshold, what] of rules) {
-      const alarm = new Alarm(this, id, {
+      addTopicAlarm(this, id, topic, {
         metric,
         threshold,
-        evaluationPeriods: 1,
         comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
         treatMissingData: TreatMissingData.NOT_BREACHING,
         alarmDescription:
           `${what} Check first: that the role may use both keys and write to the other bucket; then S3 Batch ` +
           'Replication for what is missing.',
       });
-      alarm.addAlarmAction(new SnsAction(topic));
-      alarm.addOkAction(new SnsAction(topic));
     }
   }
 

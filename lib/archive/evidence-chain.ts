@@ -1,6 +1,5 @@
 import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { AnyPrincipal, Effect, IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
@@ -10,6 +9,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { HandlerFunction } from '../private/handler-function';
+import { addTopicAlarm } from '../private/topic-alarm';
 
 const NAMESPACE = 'MailPlatform';
 
@@ -155,7 +155,7 @@ export class EvidenceChain extends Construct {
    */
   public addAlarms(topic: ITopic): void {
     const period = Duration.minutes(Math.max(15, 3 * this.interval.toMinutes()));
-    this.addAlarm(topic, 'BatchStale', {
+    addTopicAlarm(this, 'BatchStale', topic, {
       metric: this.metricBatches({ period }),
       threshold: 1,
       comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
@@ -164,7 +164,7 @@ export class EvidenceChain extends Construct {
         `No batch of mail evidence for ${period.toMinutes()} minutes; new messages are not attested. Check first: the ` +
         "function's log for the error of its last run, then whether its schedule is enabled.",
     });
-    this.addAlarm(topic, 'BatchFailed', {
+    addTopicAlarm(this, 'BatchFailed', topic, {
       metric: this.metricFailures({ period }),
       threshold: 1,
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -173,7 +173,7 @@ export class EvidenceChain extends Construct {
         'Batches of mail evidence fail. Check first: the function\'s log. "was changed" or "is missing" there means ' +
         'that somebody touched evidence: run verify-evidence before anything else.',
     });
-    this.addAlarm(topic, 'NotCovered', {
+    addTopicAlarm(this, 'NotCovered', topic, {
       metric: this.metricNotCovered({ period }),
       threshold: 0,
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -182,22 +182,6 @@ export class EvidenceChain extends Construct {
         "The journal holds objects that evidence can't cover. Check first: the function's log, which names them with the " +
         'reason, then who wrote or deleted them (CloudTrail data events or S3 access logs).',
     });
-  }
-
-  private addAlarm(
-    topic: ITopic,
-    id: string,
-    rule: {
-      metric: Metric;
-      threshold: number;
-      comparisonOperator: ComparisonOperator;
-      treatMissingData: TreatMissingData;
-      alarmDescription: string;
-    },
-  ): void {
-    const alarm = new Alarm(this, id, { ...rule, evaluationPeriods: 1 });
-    alarm.addAlarmAction(new SnsAction(topic));
-    alarm.addOkAction(new SnsAction(topic));
   }
 
   private get chainName(): string {

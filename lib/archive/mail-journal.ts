@@ -1,6 +1,5 @@
 import { Duration, Size, SizeRoundingBehavior, Stack } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
@@ -9,6 +8,7 @@ import { Construct } from 'constructs';
 import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { addTopicAlarm } from '../private/topic-alarm';
 import { EvidenceChain } from './evidence-chain';
 
 /** What an owner chooses about the journal. */
@@ -138,7 +138,7 @@ export class MailJournal extends Construct {
    * @param topic where they go
    */
   public addAlarms(topic: ITopic): void {
-    this.addAlarm(topic, 'Behind', {
+    addTopicAlarm(this, 'Behind', topic, {
       metric: this.metricAge({ period: Duration.minutes(5) }),
       threshold: this.waitingAlarm.toSeconds(),
       evaluationPeriods: 1,
@@ -149,7 +149,7 @@ export class MailJournal extends Construct {
         'queue for 5 days, but then it is dropped there. Check first: `journalctl -u mail-journal` on the node for what ' +
         'S3 says, then the policies of bucket and key, and the way to S3. If it takes days, raise maximal_queue_lifetime.',
     });
-    this.addAlarm(topic, 'Silent', {
+    addTopicAlarm(this, 'Silent', topic, {
       metric: this.metricAge({ period: Duration.minutes(5), statistic: Stats.SAMPLE_COUNT }),
       threshold: 1,
       evaluationPeriods: 3,
@@ -160,23 +160,6 @@ export class MailJournal extends Construct {
         'status mail-journal` on a node.',
     });
     this.evidence?.addAlarms(topic);
-  }
-
-  private addAlarm(
-    topic: ITopic,
-    id: string,
-    rule: {
-      metric: Metric;
-      threshold: number;
-      evaluationPeriods: number;
-      comparisonOperator: ComparisonOperator;
-      treatMissingData: TreatMissingData;
-      alarmDescription: string;
-    },
-  ): void {
-    const alarm = new Alarm(this, id, rule);
-    alarm.addAlarmAction(new SnsAction(topic));
-    alarm.addOkAction(new SnsAction(topic));
   }
 
   private writeStatements(bucket: IBucket, key?: IKey): PolicyStatement[] {

@@ -1,6 +1,5 @@
 import { CfnOutput, Duration, Fn, Stack, Token } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IHostedZone } from 'aws-cdk-lib/aws-route53';
 import {
@@ -17,6 +16,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { NodeConfiguration } from '../node/node-configuration';
 import { readSecret } from '../private/secret-access';
+import { addTopicAlarm } from '../private/topic-alarm';
 import { MailDnsRecord } from './dns-record';
 import { IOutboundRelay } from './outbound-relay';
 import { SendingEvents } from './sending-events';
@@ -145,7 +145,7 @@ export class SesRelay extends Construct implements IOutboundRelay {
    * @see https://docs.aws.amazon.com/ses/latest/dg/reputationdashboardmessages.html
    */
   public addAlarms(topic: ITopic): void {
-    this.addAlarm(topic, 'BounceRateHigh', {
+    addTopicAlarm(this, 'BounceRateHigh', topic, {
       metric: this.metricBounceRate(),
       threshold: 0.05,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
@@ -155,7 +155,7 @@ export class SesRelay extends Construct implements IOutboundRelay {
         '5 % of mail through SES bounces: AWS reviews the account, and stops it at 10 %. Check first: the log of sending ' +
         'events for the sender with most bounces, a mailing list that is old or a stolen password.',
     });
-    this.addAlarm(topic, 'ComplaintRateHigh', {
+    addTopicAlarm(this, 'ComplaintRateHigh', topic, {
       metric: this.metricComplaintRate(),
       threshold: 0.001,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
@@ -164,7 +164,7 @@ export class SesRelay extends Construct implements IOutboundRelay {
         '0.1 % of mail through SES is reported as spam: AWS reviews the account, and stops it at 0.5 %. Check first: the ' +
         'log of sending events for the sender who is complained about.',
     });
-    this.addAlarm(topic, 'EventsNotLogged', {
+    addTopicAlarm(this, 'EventsNotLogged', topic, {
       metric: this.events.metricFailures(),
       threshold: 0,
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -173,7 +173,7 @@ export class SesRelay extends Construct implements IOutboundRelay {
         'Bounces and complaints of mail through SES could not be logged; suppression by SES goes on. Check first: the ' +
         "function's log for the error.",
     });
-    this.addAlarm(topic, 'LoginNotRotated', {
+    addTopicAlarm(this, 'LoginNotRotated', topic, {
       metric: this.credentials.metricFailures({ period: Duration.hours(1) }),
       threshold: 0,
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -182,22 +182,6 @@ export class SesRelay extends Construct implements IOutboundRelay {
         "The SMTP login at SES could not be renewed; nodes go on with the one that they have. Check first: the function's " +
         'log for the step that failed, then whether a service control policy forbids iam:CreateAccessKey.',
     });
-  }
-
-  private addAlarm(
-    topic: ITopic,
-    id: string,
-    rule: {
-      metric: Metric;
-      threshold: number;
-      comparisonOperator: ComparisonOperator;
-      treatMissingData: TreatMissingData;
-      alarmDescription: string;
-    },
-  ): void {
-    const alarm = new Alarm(this, id, { ...rule, evaluationPeriods: 1 });
-    alarm.addAlarmAction(new SnsAction(topic));
-    alarm.addOkAction(new SnsAction(topic));
   }
 
   private get configurationSetArn(): string {

@@ -1,6 +1,5 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
@@ -13,6 +12,7 @@ import { acknowledge, findingId } from '../compliance';
 import { HandlerFunction } from '../private/handler-function';
 import { checkZoneHolds } from '../private/hosted-zone';
 import { rotateSecret } from '../private/secret-access';
+import { addTopicAlarm } from '../private/topic-alarm';
 import { DKIM_SELECTORS, selectorName } from './dkim-text';
 
 /** What the selector records' TTL is; a new key is not used before. */
@@ -90,18 +90,15 @@ export class DkimKey extends Construct {
    * @param topic where it goes
    */
   public addAlarms(topic: ITopic): void {
-    const alarm = new Alarm(this, 'RotationFailed', {
+    addTopicAlarm(this, 'RotationFailed', topic, {
       metric: this.metricFailures(),
       threshold: 1,
-      evaluationPeriods: 1,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
       treatMissingData: TreatMissingData.NOT_BREACHING,
       alarmDescription:
         'The DKIM key could not be rotated, or the one before not revoked. Mail goes on to be signed with the key in ' +
         "use. Check first: the function's log for the step that failed, then mail-dns check for what is published.",
     });
-    alarm.addAlarmAction(new SnsAction(topic));
-    alarm.addOkAction(new SnsAction(topic));
   }
 
   private createHandler({ hostname, hostedZone, encryptionKey }: DkimKeyProps, overlap: Duration): HandlerFunction {

@@ -1,12 +1,12 @@
 import { Duration, Size } from 'aws-cdk-lib';
 import { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Alarm, ComparisonOperator, IMetric, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { MailEdge } from '../edge';
 import { MailFleet } from '../node';
+import { addTopicAlarm } from '../private/topic-alarm';
 import { IMailStore } from '../storage';
 import { AlarmThresholds } from './alarm-thresholds';
 import { AlarmTopic } from './alarm-topic';
@@ -296,7 +296,7 @@ export class MailAlarms extends Construct {
   }
 
   private add(id: string, rule: Rule): void {
-    const alarm = new Alarm(this, id, {
+    this.alarms[id] = addTopicAlarm(this, id, this.topic, {
       metric: rule.metric,
       threshold: rule.threshold,
       comparisonOperator: rule.comparison ?? ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -305,9 +305,5 @@ export class MailAlarms extends Construct {
       treatMissingData: rule.missing ?? TreatMissingData.NOT_BREACHING,
       alarmDescription: rule.description,
     });
-    const action = new SnsAction(this.topic);
-    alarm.addAlarmAction(action);
-    alarm.addOkAction(action);
-    this.alarms[id] = alarm;
   }
 }

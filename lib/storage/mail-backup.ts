@@ -9,14 +9,14 @@ import {
   CfnRestoreTestingSelection,
   IBackupVault,
 } from 'aws-cdk-lib/aws-backup';
-import { Alarm, ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Schedule } from 'aws-cdk-lib/aws-events';
 import { IRole, ManagedPolicy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key } from 'aws-cdk-lib/aws-kms';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
+import { addTopicAlarm } from '../private/topic-alarm';
 import { BackupLock } from './backup-lock';
 import { anyFileSystem, backupStatements, restoreStatements } from './backup-rights';
 
@@ -198,7 +198,7 @@ export class MailBackup extends Construct {
   }
 
   private alarm(topic: ITopic, id: string, rule: { metric: Metric; stale?: boolean; description: string }): void {
-    const alarm = new Alarm(this, id, {
+    addTopicAlarm(this, id, topic, {
       metric: rule.metric,
       threshold: 1,
       evaluationPeriods: rule.stale ? 3 : 1,
@@ -208,8 +208,6 @@ export class MailBackup extends Construct {
       treatMissingData: rule.stale ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
       alarmDescription: rule.description,
     });
-    alarm.addAlarmAction(new SnsAction(topic));
-    alarm.addOkAction(new SnsAction(topic));
   }
 
   private ofVault(metricName: string, options?: MetricOptions): Metric {
