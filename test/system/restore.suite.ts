@@ -190,6 +190,29 @@ export function restoreSuite(system: () => System): void {
     console.log(`restored ${second.report.restored}, ${second.report.perSecond}/s`);
   }, 300_000);
 
+  test('sessions that are ended meanwhile cost nothing, and put nothing in twice', async () => {
+    const user = await newUser('interrupted');
+    const subjects = Array.from({ length: 100 }, () => randomUUID()).sort();
+    await send(
+      subjects.map((subject) => message(subject)),
+      user.address,
+    );
+    await arrived(user, subjects.length);
+    await take(user, 'all');
+    let kicked = 0;
+    const ran = await restore(['--user', user.address, '--folder', FOLDER, '--connections', '2'], async () => {
+      const kick = `doveadm kick ${user.address} | tail -n 1`;
+      for (const least of [5, 30]) {
+        await waitFor('some of it', 60_000, async () => ((await kept(user, FOLDER)).length > least ? true : undefined));
+        await Promise.all(system().cluster.nodes.map((node) => node.shell(kick)));
+        if ((await kept(user, FOLDER)).length < subjects.length) kicked++;
+      }
+    });
+    expect(kicked).toBeGreaterThan(0);
+    expect(subjectsOf(await kept(user, FOLDER))).toEqual(subjects);
+    expect(ran).toMatchObject({ status: 0, report: { found: 100, missing: 0, failed: 0 } });
+  }, 180_000);
+
   test('what is not whole is told and not restored, the rest is', async () => {
     const user = await newUser('damaged');
     const subjects = ['changed', 'cut', 'whole'].map((name) => `${name} ${randomUUID()}`);
