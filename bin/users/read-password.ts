@@ -18,7 +18,8 @@ export async function readPassword(address: string): Promise<string> {
   return first;
 }
 
-function readLine(prompt: string): Promise<string> {
+/** A line that is not shown, with a prompt if input is a terminal. @throws when input ends before there is one */
+export function readLine(prompt: string): Promise<string> {
   return new Promise((resolve, reject) => {
     process.stderr.write(prompt);
     // readline echoes to its output: give it one that drops everything.

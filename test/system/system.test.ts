@@ -16,6 +16,7 @@ import { nodeSuite } from './node.suite';
 import { passwordSuite } from './password.suite';
 import { takeOverSuite } from './take-over.suite';
 import { relaySuite } from './relay.suite';
+import { restoreSuite } from './restore.suite';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -62,6 +63,7 @@ describe('affinity', () => affinitySuite(system));
 describe('control', () => controlSuite(system));
 describe('take-over', () => takeOverSuite(system));
 describe('journal', () => journalSuite(system));
+describe('restore', () => restoreSuite(system));
 describe('limits', () => limitsSuite(system));
 describe('mailbox format', () => mailboxFormatSuite(system));
 describe('relay', () => relaySuite(system));

@@ -1,0 +1,131 @@
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  paginateListObjectsV2,
+  RestoreObjectCommand,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+import { hourFolder, JournalKey, parseKey } from './journal-key';
+import { BrokenError, StoredObject } from './journal-message';
+
+/** How fast S3 brings objects back from Glacier, and at what price. Deep Archive has no `Expedited`. */
+export const TIERS = ['Standard', 'Bulk', 'Expedited'] as const;
+export type Tier = (typeof TIERS)[number];
+
+/** The journal's bucket, only to read. */
+export class JournalReader {
+  private readonly bucket: string;
+
+  /**
+   * @param location `s3://bucket`
+   * @param client S3 client to use instead of one made from the environment
+   * @throws when `location` is not such an address
+   */
+  constructor(
+    location: string,
+    private readonly client: S3Client = clientOfEnvironment(),
+  ) {
+    const bucket = /^s3:\/\/([a-z0-9][a-z0-9.-]+)\/?$/.exec(location)?.[1];
+    if (!bucket) {
+      throw new Error(`journal must be an address such as s3://bucket, got ${JSON.stringify(location)}`);
+    }
+    this.bucket = bucket;
+  }
+
+  /** Messages that were accepted at `from` or later and before `to`, by the hour. */
+  public async *keys(from: Date, to: Date): AsyncGenerator<JournalKey> {
+    const pages = paginateListObjectsV2(
+      { client: this.client },
+      { Bucket: this.bucket, Prefix: 'journal/', StartAfter: hourFolder(from) },
+    );
+    const last = hourFolder(to);
+    try {
+      for await (const { Contents = [] } of pages) {
+        for (const { Key } of Contents) {
+          if (Key! > last && !Key!.startsWith(last)) return;
+          const key = parseKey(Key!);
+          if (key && key.arrival >= from.getTime() && key.arrival < to.getTime()) yield key;
+        }
+      }
+    } catch (error) {
+      throw this.explain(error);
+    }
+  }
+
+  /** Metadata of an object, also of one in Deep Archive; nothing when there is no such object. */
+  public async metadata(key: string): Promise<Readonly<Record<string, string>> | undefined> {
+    try {
+      const { Metadata } = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
+      return Metadata ?? {};
+    } catch (error) {
+      if (nameOf(error) === 'NotFound' || nameOf(error) === 'NoSuchKey') return undefined;
+      throw this.explain(error);
+    }
+  }
+
+  /**
+   * The object; `archived` when it must be asked for first; nothing when there is no such object.
+   *
+   * @throws BrokenError when it is not what S3 has the checksum of
+   */
+  public async read(key: string): Promise<StoredObject | 'archived' | undefined> {
+    try {
+      const object = await this.client.send(
+        new GetObjectCommand({ Bucket: this.bucket, Key: key, ChecksumMode: 'ENABLED' }),
+      );
+      return {
+        body: Buffer.from(await object.Body!.transformToByteArray()),
+        checksum: object.ChecksumSHA256,
+        metadata: object.Metadata ?? {},
+      };
+    } catch (error) {
+      if (nameOf(error) === 'InvalidObjectState') return 'archived';
+      if (nameOf(error) === 'NoSuchKey') return undefined;
+      // The SDK compares the checksum as well, as it reads.
+      if (error instanceof Error && /checksum mismatch/i.test(error.message)) throw new BrokenError(error.message);
+      throw this.explain(error);
+    }
+  }
+
+  /** Has S3 bring an object back from Glacier, for `days`. Asking again changes nothing. */
+  public async ask(key: string, tier: Tier, days: number): Promise<void> {
+    try {
+      const RestoreRequest = { Days: days, GlacierJobParameters: { Tier: tier } };
+      await this.client.send(new RestoreObjectCommand({ Bucket: this.bucket, Key: key, RestoreRequest }));
+    } catch (error) {
+      if (nameOf(error) !== 'RestoreAlreadyInProgress') throw this.explain(error);
+    }
+  }
+
+  private explain(error: unknown): unknown {
+    if (!(error instanceof S3ServiceException)) {
+      return error;
+    }
+    switch (error.name) {
+      case 'NoSuchBucket':
+        return new Error(
+          `there is no bucket ${this.bucket}; MAIL_JOURNAL_BUCKET in a node's environment names the right one`,
+        );
+      case 'AccessDenied':
+      case 'Forbidden':
+      case '403':
+        return new Error(
+          `no permission for s3://${this.bucket}/journal; it takes s3:ListBucket, s3:GetObject, kms:Decrypt with its key, ` +
+            'and s3:RestoreObject for what is in Glacier',
+        );
+      default:
+        return new Error(`s3://${this.bucket}: ${error.name}: ${error.message}`);
+    }
+  }
+}
+
+function clientOfEnvironment(): S3Client {
+  // A server of one's own has no DNS name for each bucket.
+  const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
+  return new S3Client({ forcePathStyle, maxAttempts: 6 });
+}
+
+function nameOf(error: unknown): string | undefined {
+  return error instanceof S3ServiceException ? error.name : undefined;
+}

@@ -1,0 +1,248 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { buildSync } from 'esbuild';
+import { arrivalOf, hourFolder, parseKey, queueIdOf, tagOf } from '../../bin/restore/journal-key';
+import { messageIdOf, readMessage, StoredObject } from '../../bin/restore/journal-message';
+import { JournalReader } from '../../bin/restore/journal-reader';
+import { JournalBench, queueIdAt } from '../support/journal';
+import { MotoServer, startMotoServer } from '../support/moto-server';
+
+// What needs mailboxes is tested against the real ones of nodes: test/system/restore.suite.ts.
+
+const AT = Date.parse('2026-11-22T09:19:32.345Z');
+const QUEUE_ID = queueIdAt(AT);
+const MESSAGE =
+  'Received: by x (Postfix)\r\n\tid y; z\r\nMessage-Id: <a@b>\r\nSubject: s\r\n\r\nX-Journal-To: none\r\n';
+const ENVELOPE =
+  `X-Journal-Queue-Id: ${QUEUE_ID}\r\nX-Journal-Arrival: 2026-11-22T09:19:32Z\r\n` +
+  'X-Journal-From: <>\r\nX-Journal-To: <bob@example.com>\r\nX-Journal-To: <"a b"@example.com>\r\n';
+
+/** An object with this content, and its key. */
+function stored(content: string, digestOf = content) {
+  const digest = createHash('sha256').update(digestOf).digest('hex').slice(0, 16);
+  const body = execFileSync('zstd', ['--compress', '--stdout', '--quiet'], { input: content });
+  const checksum = createHash('sha256').update(body).digest('base64');
+  const object: StoredObject = { body, checksum, metadata: { 'message-size': `${MESSAGE.length}` } };
+  return { object, key: parseKey(`${hourFolder(new Date(AT))}${QUEUE_ID}-${digest}.eml.zst`)! };
+}
+
+describe('a key', () => {
+  test('says when and under which queue id the message was accepted', () => {
+    const key = 'journal/2026/11/22/09/4jXNnJ0Jz2z5h-4eeeac3f8263b2e3.eml.zst';
+    expect(parseKey(key)).toEqual({
+      ...{ key, queueId: '4jXNnJ0Jz2z5h', digest: '4eeeac3f8263b2e3' },
+      arrival: arrivalOf('4jXNnJ0Jz2z5h'),
+    });
+    expect(arrivalOf(QUEUE_ID)).toBe(Date.parse('2026-11-22T09:19:32Z'));
+  });
+
+  test.each([
+    'journal/2026/11/22/09/',
+    'evidence/batches/000/000/001.jsonl',
+    'journal/2026/11/22/09/4jXNnJ0Jz2z5h-4eeeac3f8263b2e3.eml',
+    'journal/2026/11/22/09/4jXNnJ0Jz2z5h-4eeeac3f8263b2e.eml.zst',
+    'journal/2026/11/22/09/aeiou-4eeeac3f8263b2e3.eml.zst',
+    'x/journal/2026/11/22/09/4jXNnJ0Jz2z5h-4eeeac3f8263b2e3.eml.zst',
+  ])('%s is none', (key) => expect(parseKey(key)).toBeUndefined());
+
+  test('is listed in the folder of its hour, UTC', () => {
+    expect(hourFolder(new Date('2026-01-02T03:04:05+06:00'))).toBe('journal/2026/01/01/21/');
+  });
+});
+
+describe('the queue id of a message in a mailbox', () => {
+  const ours = `Received: from a (b [192.0.2.1])\r\n\t(using TLSv1.3)\r\n\tby mx.example.com (Postfix) with ESMTPS id ${QUEUE_ID}\r\n\tfor <bob@example.com>; Sun, 22 Nov 2026 09:19:32 +0000 (UTC)\r\n`;
+  const delivered = `Return-Path: <x@example.net>\r\nReceived: from mx.example.com\r\n\tby mx.example.com with LMTP\r\n\tid ABCD\r\n\t(envelope-from <x@example.net>)\r\n\tfor <bob@example.com>\r\n`;
+  const forged = `Received: by evil (Postfix) id ${queueIdAt(AT - 5000)}; x\r\n`;
+
+  test.each([
+    ['as it was accepted', ours],
+    ['as Dovecot delivered it', delivered + ours],
+    ['with one below that a sender wrote', delivered + ours + forged],
+    ['of a program on the node', `Received: by n (Postfix, from userid 0)\r\n\tid ${QUEUE_ID}; Sun, 22 Nov 2026\r\n`],
+    ['with other ends of lines', (delivered + ours).replaceAll('\r\n', '\n')],
+  ])('%s', (_name, header) => expect(queueIdOf(header)).toBe(QUEUE_ID));
+
+  test.each([
+    ['of another server', 'Received: by mx.example.net with SMTP id 4jXNnJ0Jz2z5h; x\r\n'],
+    ['without', 'Message-ID: <a@b>\r\n'],
+    ['with a short one of some Postfix, whatever is below', `Received: by x (Postfix) id 4F1A2B3C4D; x\r\n${ours}`],
+  ])('%s there is none', (_name, header) => expect(queueIdOf(header)).toBeUndefined());
+});
+
+describe('an object', () => {
+  test('is unpacked to its envelope and the message byte for byte', async () => {
+    const { key, object } = stored(ENVELOPE + MESSAGE);
+    const { message, ...envelope } = await readMessage(key, object);
+    expect(message.toString()).toBe(MESSAGE);
+    expect(envelope).toEqual({
+      arrival: new Date('2026-11-22T09:19:32Z'),
+      from: '',
+      to: ['bob@example.com', '"a b"@example.com'],
+      header: MESSAGE.slice(0, MESSAGE.indexOf('\r\n\r\n') + 2),
+    });
+    expect(messageIdOf(envelope.header)).toBe('<a@b>');
+  });
+
+  const whole = stored(ENVELOPE + MESSAGE);
+  const turned = Buffer.from(whole.object.body);
+  turned[turned.length - 6] ^= 1;
+  const sizeless = stored(ENVELOPE);
+  const foreign = stored(ENVELOPE.replace(QUEUE_ID, queueIdAt(AT + 1)) + MESSAGE);
+
+  test.each([
+    ['is not what S3 has the checksum of', whole.key, { ...whole.object, body: turned }, /^its SHA-256 is .* S3 has /],
+    [
+      'is cut off',
+      whole.key,
+      { ...whole.object, body: whole.object.body.subarray(0, 50), checksum: undefined },
+      /^it can't be unpacked/,
+    ],
+    [
+      'is not zstd',
+      whole.key,
+      { ...whole.object, body: Buffer.from(MESSAGE), checksum: undefined },
+      /^it can't be unp/,
+    ],
+    [
+      'holds another message',
+      whole.key,
+      stored(ENVELOPE + MESSAGE.replace('none', 'some')).object,
+      /^the SHA-256 of its content begins with [0-9a-f]{16}, its name says/,
+    ],
+    ['holds the envelope of another message', foreign.key, foreign.object, /^its envelope is not that of its name/],
+    ['holds no message', sizeless.key, sizeless.object, /^the message has 0 bytes, its metadata say/],
+    [
+      'is shorter than its metadata say',
+      whole.key,
+      { ...whole.object, metadata: { 'message-size': '4711' } },
+      /its metadata say 4711$/,
+    ],
+  ])('fails when it %s', async (_name, key, object, message) => {
+    await expect(readMessage(key, object)).rejects.toThrow(message);
+  });
+});
+
+describe('the journal', () => {
+  const bench = new JournalBench();
+  let moto: MotoServer;
+  let s3: S3Client;
+
+  beforeAll(async () => {
+    moto = await startMotoServer();
+    s3 = new S3Client({ ...moto.clientOptions, forcePathStyle: true });
+    const CreateBucketConfiguration = { LocationConstraint: 'eu-central-1' } as const;
+    await s3.send(new CreateBucketCommand({ Bucket: 'restore', CreateBucketConfiguration }));
+    await bench.start();
+  }, 60_000);
+  afterAll(async () => {
+    s3?.destroy();
+    await bench.stop();
+    await moto?.stop();
+  });
+
+  test('is read from one time to another, exactly, over hours and other things in the bucket', async () => {
+    const times = ['08:59:59', '09:00:00', '09:30:00', '09:59:59', '10:00:00', '11:00:00'];
+    const keys = times.map((time) => {
+      const at = new Date(`2026-11-22T${time}Z`);
+      return `${hourFolder(at)}${queueIdAt(at.getTime())}-0123456789abcdef.eml.zst`;
+    });
+    for (const Key of [...keys, 'journal/2026/11/22/09/note.txt', 'evidence/x', 'logs/y']) {
+      await s3.send(new PutObjectCommand({ Bucket: 'restore', Key, Body: 'x' }));
+    }
+    const reader = new JournalReader('s3://restore', s3);
+    const between = async (from: string, to: string) => {
+      const found: string[] = [];
+      for await (const { key } of reader.keys(new Date(`2026-11-22T${from}Z`), new Date(`2026-11-22T${to}Z`))) {
+        found.push(key);
+      }
+      return found;
+    };
+    expect(await between('09:00:00', '10:00:00')).toEqual(keys.slice(1, 4));
+    expect(await between('09:00:01', '10:00:01')).toEqual(keys.slice(2, 5));
+    expect(await between('00:00:00', '23:59:59')).toEqual(keys);
+    expect(await between('12:00:00', '13:00:00')).toEqual([]);
+  }, 30_000);
+
+  test('as the daemon on nodes writes it is understood: key, tags, content', async () => {
+    await bench.begin();
+    const [to, sender] = ['Bob@example.com', 'x@example.net'];
+    const data = `Received: from a\r\n\tby mx (Postfix) with ESMTP id ${QUEUE_ID}; x\r\n\r\n.\r\nhello\r\n`;
+    await bench.deliverUntilStored({ queueId: QUEUE_ID, sender, copies: [`${to}.journal.invalid`], data });
+    const [{ key, metadata, packed, checksum }] = await bench.objects();
+    expect([metadata.from, metadata.to]).toEqual([tagOf(sender), tagOf(to)]);
+    const parsed = parseKey(key)!;
+    expect(parsed.arrival).toBe(1000 * Math.floor(AT / 1000));
+    const read = await readMessage(parsed, { body: packed, checksum, metadata });
+    expect(read).toMatchObject({ from: sender, to: [to], arrival: new Date(parsed.arrival) });
+    expect(read.message.toString()).toBe(data);
+    expect(queueIdOf(read.header)).toBe(QUEUE_ID);
+  }, 60_000);
+});
+
+describe('the command', () => {
+  let folder: string;
+  let command: string;
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'mail-restore-'));
+    command = join(folder, 'mail-restore.js');
+    // As the package ships it: one file.
+    const entryPoints = [join(__dirname, '..', '..', 'bin', 'mail-restore.ts')];
+    buildSync({ entryPoints, outfile: command, bundle: true, platform: 'node', target: 'node20' });
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const run = (argv: string[]) =>
+    new Promise<{ status: number | null; stdout: string; stderr: string }>((resolve) => {
+      const child = execFile(process.execPath, [command, ...argv], (_error, stdout, stderr) =>
+        resolve({ status: child.exitCode, stdout, stderr }),
+      );
+      child.stdin!.end('a password\n');
+    });
+
+  const JOURNAL = ['--journal', 's3://journal'];
+  const IMAP = ['--imap', 'imaps://mail.example.com'];
+  const BOB = ['--user', 'bob@example.com'];
+
+  test.each([
+    ['the journal is missing', [...IMAP, ...BOB], '--journal is missing'],
+    ['the journal is no bucket', ['--journal', 'x', ...IMAP, ...BOB], 'journal must be an address such as s3://bucket'],
+    ['the IMAP server is missing', [...JOURNAL, ...BOB], '--imap is missing'],
+    ['its URL is not one of IMAP', [...JOURNAL, '--imap', 'https://x', ...BOB], '--imap must be imaps://host'],
+    ['nobody is named', [...JOURNAL, ...IMAP], 'one of --user and --domain'],
+    ['a user and a domain are named', [...JOURNAL, ...IMAP, ...BOB, '--domain', 'x.com'], 'one of --user and --domain'],
+    ['a domain is asked for what it sent', [...JOURNAL, ...IMAP, '--domain', 'x.com', '--sent'], 'go with --user only'],
+    ['the user is no address', [...JOURNAL, ...IMAP, '--user', 'bob'], 'an address such as bob@example.com'],
+    [
+      'a time has no zone',
+      [...JOURNAL, ...IMAP, ...BOB, '--from', '2026-11-22T09:00'],
+      '--from must be a day or a time',
+    ],
+    ['a day does not exist', [...JOURNAL, ...IMAP, ...BOB, '--to', '2026-13-01'], '--to must be a day or a time'],
+    [
+      'times are the wrong way round',
+      [...JOURNAL, ...IMAP, ...BOB, '--from', '2026-11-22', '--to', '2026-11-21'],
+      '--from must be before --to',
+    ],
+    [
+      'the tier is unknown',
+      [...JOURNAL, ...IMAP, ...BOB, '--tier', 'fast'],
+      '--tier must be Standard, Bulk, Expedited',
+    ],
+    ['a number is none', [...JOURNAL, ...IMAP, ...BOB, '--connections', '0'], '--connections must be a whole number'],
+  ])(
+    'fails when %s',
+    async (_name, argv, message) => {
+      const { status, stderr, stdout } = await run(argv);
+      expect(stderr).toContain(message);
+      expect(stderr).not.toMatch(/^\s+at /m);
+      expect([status, stdout]).toEqual([1, '']);
+    },
+    20_000,
+  );
+});
