@@ -16,6 +16,7 @@ import { nodeSuite } from './node.suite';
 import { passwordSuite } from './password.suite';
 import { takeOverSuite } from './take-over.suite';
 import { relaySuite } from './relay.suite';
+import { securitySuite } from './security.suite';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -65,4 +66,5 @@ describe('journal', () => journalSuite(system));
 describe('limits', () => limitsSuite(system));
 describe('mailbox format', () => mailboxFormatSuite(system));
 describe('relay', () => relaySuite(system));
+describe('security', () => securitySuite(system));
 describe('balancer', () => balancerSuite(system));
