@@ -17,6 +17,7 @@ import { passwordSuite } from './password.suite';
 import { takeOverSuite } from './take-over.suite';
 import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
+import { securitySuite } from './security.suite';
 import { tlsSuite } from './tls.suite';
 
 /** What the suites share: two nodes and a balancer, brought up once. */
@@ -67,4 +68,5 @@ describe('restore', () => restoreSuite(system));
 describe('limits', () => limitsSuite(system));
 describe('mailbox format', () => mailboxFormatSuite(system));
 describe('relay', () => relaySuite(system));
+describe('security', () => securitySuite(system));
 describe('balancer', () => balancerSuite(system));

@@ -35,8 +35,16 @@ export function tlsSuite(system: () => System): void {
       expect(answer).toContain('Cipher is (NONE)');
     });
 
-    test('refuses TLS 1.2 without forward secrecy', async () => {
-      expect(await handshake(port, `${starttls} -tls1_2 -cipher AES256-GCM-SHA384`)).toContain('Cipher is (NONE)');
+    test('refuses every cipher without forward secrecy or without authenticated encryption', async () => {
+      const weak = "'ALL:COMPLEMENTOFALL:!ECDHE+AESGCM:!ECDHE+CHACHA20:@SECLEVEL=0'";
+      const answer = await handshake(port, `${starttls} -tls1_2 -cipher ${weak}`);
+      expect(answer).toMatch(/handshake failure|no shared cipher/);
+      expect(answer).toContain('Cipher is (NONE)');
+    });
+
+    test('refuses other groups', async () => {
+      const answer = await handshake(port, `${starttls} -tls1_3 -groups ffdhe2048:ffdhe3072:secp521r1`);
+      expect(answer).toContain('Cipher is (NONE)');
     });
 
     test('shows a certificate for the host name', async () => {

@@ -1,0 +1,73 @@
+import { App } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { MailService, MailStack, MailStackProps, NodeCertificate, OutboundRelay, RetentionProfile } from '../../lib';
+
+interface Statement {
+  readonly Effect: 'Allow' | 'Deny';
+  readonly Action?: string | string[];
+  readonly NotAction?: string | string[];
+}
+
+/** Between them, everything that gives somebody a permission. */
+const stacks: [string, MailStackProps][] = [
+  ['the smallest', { domain: 'example.com' }],
+  [
+    'the largest',
+    {
+      domain: 'example.com',
+      services: MailService.all(),
+      dns: {},
+      relay: OutboundRelay.ses(),
+      journal: {},
+      backup: {},
+      shieldAdvanced: true,
+      retention: RetentionProfile.gdpr(),
+      alarmEmail: 'postmaster@example.com',
+    },
+  ],
+  [
+    'one with certificates by DNS',
+    { domain: 'example.com', nodeCertificate: NodeCertificate.dns01({ email: 'postmaster@example.com' }) },
+  ],
+];
+
+/** All statements below a value of the template, wherever a resource type keeps them. */
+function statements(value: unknown): Statement[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const own = 'Effect' in value ? [value as Statement] : [];
+  return [...own, ...Object.values(value).flatMap(statements)];
+}
+
+/** Actions that statements below the value allow; those of NotAction with `not` in front. */
+function allowed(value: unknown): string[] {
+  return statements(value)
+    .filter(({ Effect }) => Effect === 'Allow')
+    .flatMap(({ Action = [], NotAction = [] }) =>
+      [Action].flat().concat([NotAction].flat().map((name) => `not ${name}`)),
+    );
+}
+
+const wild = (action: string) => /\*|^not /.test(action);
+
+describe.each(stacks)('security of policies: %s', (_name, props) => {
+  let resources: { Type: string; Properties?: unknown }[];
+  beforeAll(() => {
+    resources = Object.values(Template.fromStack(new MailStack(new App(), 'MailStack', props)).toJSON().Resources);
+  });
+
+  test('no role may do what a wildcard stands for', () => {
+    const actions = resources.filter(({ Type }) => Type.startsWith('AWS::IAM::')).flatMap(allowed);
+    expect(actions.length).toBeGreaterThan(20);
+    expect(actions.filter(wild)).toEqual([]);
+  });
+
+  test('policies of resources allow no wildcard either, but for keys', () => {
+    // The account's own administration, without which nobody could change the key, and what CDK grants for "encrypt".
+    const ofKeys = ['kms:*', 'kms:Describe*', 'kms:GenerateDataKey*', 'kms:ReEncrypt*'];
+    const found = resources
+      .filter(({ Type }) => !Type.startsWith('AWS::IAM::'))
+      .flatMap(({ Type, Properties }) => allowed(Properties).map((action) => ({ Type, action })))
+      .filter(({ Type, action }) => wild(action) && !(Type === 'AWS::KMS::Key' && ofKeys.includes(action)));
+    expect(found).toEqual([]);
+  });
+});
