@@ -5,7 +5,7 @@ import type { LocalNode } from '../../local/node';
 import { run, waitFor } from '../../local/run';
 import { LineClient, ScramClient, base64, fromBase64 } from './line-client';
 import { addressesHomedOn, homeAmong, putRing, removeRing, restAgents, wakeAgents } from './ring';
-import type { System } from './system.test';
+import type { System } from './system';
 
 const CLIENT = '198.51.100.9';
 

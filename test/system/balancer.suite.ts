@@ -1,7 +1,7 @@
 import { inbox, roundTrip } from '../../local/round-trip';
 import { run, waitFor } from '../../local/run';
 import { LineClient, base64 } from './line-client';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** Listeners, health checks and targets as the template has them (A2, A6, E1 in part). */
 export function balancerSuite(system: () => System): void {

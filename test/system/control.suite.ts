@@ -7,7 +7,7 @@ import { inbox, submit } from '../../local/round-trip';
 import { waitFor } from '../../local/run';
 import { LineClient } from './line-client';
 import { control, homeAmong, putRing, restAgents, wakeAgents } from './ring';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** What the agent has done by root, and what the kernel does without it (E1, E3, E8). */
 export function controlSuite(system: () => System): void {

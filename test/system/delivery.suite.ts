@@ -3,7 +3,7 @@ import { createTransport } from 'nodemailer';
 import { inbox, submit } from '../../local/round-trip';
 import { waitFor } from '../../local/run';
 import { LineClient, base64 } from './line-client';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** What is accepted, from whom, and where it goes (B2). What is refused to strangers is in security.suite.ts. */
 export function deliverySuite(system: () => System): void {

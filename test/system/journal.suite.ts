@@ -8,7 +8,7 @@ import { loadMessage, readLoadMessage } from '../failures/ledger';
 import { type Journalled, readJournal } from '../support/journal';
 import { LineClient } from './line-client';
 import { control, putRing, restAgents, wakeAgents } from './ring';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** A copy of every message is in S3 (D2, D3, D7). */
 export function journalSuite(system: () => System): void {

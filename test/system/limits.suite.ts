@@ -1,7 +1,7 @@
 import type { LocalNode } from '../../local/node';
 import { LineClient } from './line-client';
 import { homeAmong } from './ring';
-import type { System } from './system.test';
+import type { System } from './system';
 
 const SESSIONS = 20;
 /** The fewest that a node has (assets/node/libexec/lib.sh). */

@@ -1,7 +1,7 @@
 import type { LocalUser } from '../../local/mail-clients';
 import { waitFor } from '../../local/run';
 import { LineClient, ScramClient, base64, fromBase64 } from './line-client';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** Who gets in, and how (B1, C1). What is refused in clear, and to guessers, is in security.suite.ts. */
 export function loginSuite(system: () => System): void {

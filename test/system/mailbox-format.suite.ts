@@ -1,4 +1,4 @@
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** A store keeps the format that it began with (E1). */
 export function mailboxFormatSuite(system: () => System): void {

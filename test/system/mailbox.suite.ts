@@ -3,7 +3,7 @@ import { inbox, submit } from '../../local/round-trip';
 import { waitFor } from '../../local/run';
 import { LineClient, base64 } from './line-client';
 import type { LocalUser } from '../../local/mail-clients';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** What a user's mailbox does (B1, B5). */
 export function mailboxSuite(system: () => System): void {

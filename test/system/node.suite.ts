@@ -1,7 +1,7 @@
 import { CloudWatchClient, ListMetricsCommand } from '@aws-sdk/client-cloudwatch';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { run, waitFor } from '../../local/run';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** The machine under the mail (A8, B7). Its secrets and how it is confined are in security.suite.ts. */
 export function nodeSuite(system: () => System): void {

@@ -1,5 +1,5 @@
 import { LineClient } from './line-client';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** Passwords in clear are computed once, not at each login (B3, C1). */
 export function passwordSuite(system: () => System): void {

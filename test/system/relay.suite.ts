@@ -12,7 +12,7 @@ import { createTransport } from 'nodemailer';
 import { inbox } from '../../local/round-trip';
 import { sleep, waitFor } from '../../local/run';
 import { PROJECT } from '../../local/paths';
-import type { System } from './system.test';
+import type { System } from './system';
 
 const HOST = 'email-smtp.eu-central-1.amazonaws.com';
 /** Where the node finds HOST during these tests: its own port 587 is taken on every address, so this leads to another. */

@@ -8,7 +8,7 @@ import { createTransport } from 'nodemailer';
 import { imapClient, submissionClient, type LocalUser } from '../../local/mail-clients';
 import { waitFor } from '../../local/run';
 import { type Journalled, readJournal } from '../support/journal';
-import type { System } from './system.test';
+import type { System } from './system';
 
 const FOLDER = 'Restored/test';
 const SENDER = 'someone@example.net';

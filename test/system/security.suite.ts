@@ -4,7 +4,7 @@ import { type ConnectionOptions } from 'node:tls';
 import { imapClient } from '../../local/mail-clients';
 import { run, sleep, waitFor } from '../../local/run';
 import { LineClient, base64 } from './line-client';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** Where strangers connect from: a documentation network (RFC 5737), an address for each of them. */
 const STRANGERS = '198.51.100';

@@ -3,7 +3,7 @@ import type { LocalNode } from '../../local/node';
 import { waitFor } from '../../local/run';
 import { LineClient } from './line-client';
 import { control, homeAmong, putRing, restAgents, wakeAgents } from './ring';
-import type { System } from './system.test';
+import type { System } from './system';
 
 /** Locks that a node left which died are no obstacle for the next home of its users (E1, E3). */
 export function takeOverSuite(system: () => System): void {

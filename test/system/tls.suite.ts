@@ -1,4 +1,4 @@
-import type { System } from './system.test';
+import type { System } from './system';
 
 const ports = [
   ['imaps', 993, ''],
