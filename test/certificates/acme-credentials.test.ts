@@ -8,6 +8,7 @@ import {
 } from '@aws-sdk/client-secrets-manager';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
 import { handler } from '../../handlers/acme-credentials';
+import { CloudFormationEnd, startCloudFormationEnd } from '../support/cloudformation';
 import { MotoServer, startMotoServer } from '../support/moto-server';
 
 const BINDING = 'arn:aws:acm:eu-central-1:111122223333:acme-endpoint/e1/acme-external-account-binding/b';
@@ -15,10 +16,8 @@ const MAC_KEY = 'c2VjcmV0LW1hYy1rZXktdGhhdC1uby1vbmUtbWF5LXNlZQ';
 
 let moto: MotoServer;
 let acm: Server;
-let cloudFormation: Server;
+let cloudFormation: CloudFormationEnd;
 let secretArn: string;
-let answers: Record<string, unknown>[];
-let answerStatus: number;
 let acmCalls: { target?: string; binding: string }[];
 let logged: string;
 let secrets = 0;
@@ -34,10 +33,7 @@ beforeAll(async () => {
       ? [200, { KeyId: `key-of-${binding.slice(-1)}`, MacKey: MAC_KEY }]
       : [400, { __type: 'ResourceNotFoundException', message: 'no such binding' }];
   });
-  cloudFormation = await listen(async (request) => {
-    answers.push({ ...JSON.parse(await read(request)), contentType: request.headers['content-type'] });
-    return [answerStatus, {}];
-  });
+  cloudFormation = await startCloudFormationEnd();
   Object.assign(process.env, {
     AWS_REGION: 'eu-central-1',
     AWS_ACCESS_KEY_ID: 'test',
@@ -50,14 +46,13 @@ beforeAll(async () => {
 afterAll(async () => {
   process.env = saved;
   acm?.close();
-  cloudFormation?.close();
+  cloudFormation?.stop();
   await moto?.stop();
 });
 
 beforeEach(async () => {
-  answers = [];
+  cloudFormation.reset();
   acmCalls = [];
-  answerStatus = 200;
   logged = '';
   for (const method of ['log', 'info', 'warn', 'error'] as const) {
     jest.spyOn(console, method).mockImplementation((...parts) => void (logged += parts.join(' ')));
@@ -70,7 +65,7 @@ beforeEach(async () => {
 
 afterEach(() => {
   jest.restoreAllMocks();
-  expect(JSON.stringify(answers)).not.toContain(MAC_KEY);
+  expect(JSON.stringify(cloudFormation.answers)).not.toContain(MAC_KEY);
   expect(logged).not.toContain(MAC_KEY);
 });
 
@@ -80,7 +75,7 @@ test('creation puts the credentials into the secret and answers with its ARN', a
   expect(acmCalls).toEqual([
     { target: 'CertificateManager.GetAcmeExternalAccountBindingCredentials', binding: `${BINDING}1` },
   ]);
-  expect(answers).toEqual([
+  expect(cloudFormation.answers).toEqual([
     {
       Status: 'SUCCESS',
       PhysicalResourceId: secretArn,
@@ -100,14 +95,14 @@ test('a request that CloudFormation repeats makes no second version', async () =
   const before = await versions();
   await handler(request);
   expect(await versions()).toEqual(before);
-  expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS']);
+  expect(cloudFormation.answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS']);
 });
 
 test('an update to a new binding replaces the credentials and keeps the physical id', async () => {
   await handler(event('Create', { binding: `${BINDING}1` }));
   await handler(event('Update', { binding: `${BINDING}2` }));
   expect(await secretValue()).toEqual({ keyId: 'key-of-2', macKey: MAC_KEY });
-  expect(answers.map(({ PhysicalResourceId }) => PhysicalResourceId)).toEqual([secretArn, secretArn]);
+  expect(cloudFormation.answers.map(({ PhysicalResourceId }) => PhysicalResourceId)).toEqual([secretArn, secretArn]);
 });
 
 test.each(['whole', 'of a creation that failed'])(
@@ -117,7 +112,7 @@ test.each(['whole', 'of a creation that failed'])(
     await handler(request);
     await handler(request);
     expect(acmCalls).toEqual([]);
-    expect(answers.map(({ Status, PhysicalResourceId }) => [Status, PhysicalResourceId])).toEqual([
+    expect(cloudFormation.answers.map(({ Status, PhysicalResourceId }) => [Status, PhysicalResourceId])).toEqual([
       ['SUCCESS', secretArn],
       ['SUCCESS', secretArn],
     ]);
@@ -126,7 +121,7 @@ test.each(['whole', 'of a creation that failed'])(
 
 test('fails when the binding is gone, and says so to CloudFormation', async () => {
   await handler(event('Create', { binding: 'arn:aws:acm:eu-central-1:111122223333:acme-endpoint/other' }));
-  expect(answers).toEqual([
+  expect(cloudFormation.answers).toEqual([
     expect.objectContaining({
       Status: 'FAILED',
       PhysicalResourceId: 'Credentials',
@@ -138,7 +133,7 @@ test('fails when the binding is gone, and says so to CloudFormation', async () =
 
 test('fails when a property is missing', async () => {
   await handler(event('Create', { binding: '' }));
-  expect(answers).toEqual([
+  expect(cloudFormation.answers).toEqual([
     expect.objectContaining({ Status: 'FAILED', Reason: 'Error: BindingArn must be an ARN, got ""' }),
   ]);
 });
@@ -149,13 +144,13 @@ test('fails when the secret is gone, and keeps the physical id of an update', as
     ...event('Update', { binding: `${BINDING}1` }),
     ResourceProperties: properties(`${BINDING}1`, 'gone'),
   });
-  expect(answers).toEqual([
+  expect(cloudFormation.answers).toEqual([
     expect.objectContaining({ Status: 'FAILED', PhysicalResourceId: known, Reason: expect.stringMatching(/Resource/) }),
   ]);
 });
 
 test('fails when CloudFormation does not take the answer, so that Lambda runs it again', async () => {
-  answerStatus = 403;
+  cloudFormation.status = 403;
   await expect(handler(event('Create', { binding: `${BINDING}1` }))).rejects.toThrow('HTTP 403');
 });
 
@@ -168,7 +163,7 @@ function event(
   return {
     RequestType: type,
     ServiceToken: 'function',
-    ResponseURL: `${urlOf(cloudFormation)}/answer?signature=secret`,
+    ResponseURL: cloudFormation.url,
     StackId: 'stack',
     RequestId: `00000000-0000-4000-8000-${String(++requests).padStart(12, '0')}`,
     LogicalResourceId: 'Credentials',

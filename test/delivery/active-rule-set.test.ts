@@ -1,5 +1,3 @@
-import { createServer, Server } from 'node:http';
-import { AddressInfo } from 'node:net';
 import {
   CreateReceiptRuleSetCommand,
   DeleteReceiptRuleSetCommand,
@@ -9,15 +7,14 @@ import {
 } from '@aws-sdk/client-ses';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
 import { handler } from '../../handlers/active-rule-set';
+import { CloudFormationEnd, startCloudFormationEnd } from '../support/cloudformation';
 import { FaultyProxy, startFaultyProxy } from '../support/faulty-proxy';
 import { MotoServer, startMotoServer } from '../support/moto-server';
 
 let moto: MotoServer;
 let proxy: FaultyProxy;
 let ses: SESClient;
-let cloudFormation: Server;
-let answers: { Status: string; PhysicalResourceId: string; Reason?: string }[];
-let answerStatus: number;
+let cloudFormation: CloudFormationEnd;
 let logged: string;
 const saved = { ...process.env };
 
@@ -25,13 +22,7 @@ beforeAll(async () => {
   moto = await startMotoServer();
   proxy = await startFaultyProxy(moto.url);
   ses = new SESClient(moto.clientOptions);
-  cloudFormation = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
-    answers.push(JSON.parse(Buffer.concat(chunks).toString()));
-    response.writeHead(answerStatus).end();
-  });
-  await new Promise<void>((resolve) => cloudFormation.listen(0, '127.0.0.1', resolve));
+  cloudFormation = await startCloudFormationEnd();
   Object.assign(process.env, {
     AWS_REGION: 'eu-central-1',
     AWS_ACCESS_KEY_ID: 'testing',
@@ -43,14 +34,13 @@ beforeAll(async () => {
 afterAll(async () => {
   process.env = saved;
   ses?.destroy();
-  cloudFormation?.close();
+  cloudFormation?.stop();
   await proxy?.stop();
   await moto?.stop();
 });
 
 beforeEach(async () => {
-  answers = [];
-  answerStatus = 200;
+  cloudFormation.reset();
   logged = '';
   for (const method of ['info', 'warn', 'error'] as const) {
     jest.spyOn(console, method).mockImplementation((...parts) => void (logged += `${parts.join(' ')}\n`));
@@ -72,7 +62,9 @@ afterEach(() => {
 describe('creation', () => {
   test('activates the rule set when none is active', async () => {
     await handler(create('ours'));
-    expect(answers).toEqual([expect.objectContaining({ Status: 'SUCCESS', PhysicalResourceId: 'ours' })]);
+    expect(cloudFormation.answers).toEqual([
+      expect.objectContaining({ Status: 'SUCCESS', PhysicalResourceId: 'ours' }),
+    ]);
     expect(await active()).toBe('ours');
   });
 
@@ -91,7 +83,7 @@ describe('creation', () => {
   test('fails when another stack has its own active, names that one and leaves it', async () => {
     await setActive('theirs');
     await handler(create('ours'));
-    expect(answers).toEqual([
+    expect(cloudFormation.answers).toEqual([
       expect.objectContaining({
         Status: 'FAILED',
         Reason:
@@ -112,7 +104,7 @@ describe('creation', () => {
 
   test('fails when the rule set does not exist, and what is active stays', async () => {
     await handler(create('missing'));
-    expect(answers).toEqual([
+    expect(cloudFormation.answers).toEqual([
       expect.objectContaining({ Status: 'FAILED', Reason: expect.stringMatching(/^RuleSetDoesNotExist.*missing/) }),
     ]);
     expect(await active()).toBeUndefined();
@@ -120,7 +112,7 @@ describe('creation', () => {
 
   test('fails when the property is missing', async () => {
     await handler(create(''));
-    expect(answers).toEqual([
+    expect(cloudFormation.answers).toEqual([
       expect.objectContaining({
         Status: 'FAILED',
         Reason: 'Error: RuleSetName must be the name of a receipt rule set, got ""',
@@ -179,7 +171,7 @@ describe('update', () => {
       ['FAILED', 'ours'],
       ['SUCCESS', 'ours'],
     ]);
-    expect(answers[1].Reason).toContain('rule set theirs is active');
+    expect(cloudFormation.answers[1].Reason).toContain('rule set theirs is active');
     expect(logged).toContain('it is left as it is');
     expect(await active()).toBe('theirs');
   });
@@ -206,7 +198,7 @@ describe('deletion', () => {
     await handler(remove('ours'));
     expect(await active()).toBeUndefined();
     await ses.send(new DeleteReceiptRuleSetCommand({ RuleSetName: 'ours' }));
-    expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS']);
+    expect(cloudFormation.answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS']);
   });
 
   test('leaves a rule set that somebody else activated meanwhile', async () => {
@@ -223,7 +215,7 @@ describe('deletion', () => {
   test('of a creation that failed on a conflict leaves the other one', async () => {
     await setActive('theirs');
     await handler(create('ours'));
-    await handler(remove('ours', answers[0].PhysicalResourceId));
+    await handler(remove('ours', cloudFormation.answers[0].PhysicalResourceId));
     expect(outcomes()).toEqual([
       ['FAILED', 'Active'],
       ['SUCCESS', 'Active'],
@@ -232,10 +224,10 @@ describe('deletion', () => {
   });
 
   test('of a creation whose answer CloudFormation never got deactivates what it had activated', async () => {
-    answerStatus = 503;
+    cloudFormation.status = 503;
     await expect(handler(create('ours'))).rejects.toThrow('HTTP 503');
     expect(await active()).toBe('ours');
-    answerStatus = 200;
+    cloudFormation.status = 200;
     await handler(remove('ours', 'Test-Active-1ABCDEFGHIJ'));
     expect(await active()).toBeUndefined();
   });
@@ -244,7 +236,10 @@ describe('deletion', () => {
     await handler(create('ours'));
     proxy.behave(() => denied);
     await handler(remove('ours'));
-    expect(answers[1]).toMatchObject({ Status: 'FAILED', Reason: expect.stringContaining('not authorized') });
+    expect(cloudFormation.answers[1]).toMatchObject({
+      Status: 'FAILED',
+      Reason: expect.stringContaining('not authorized'),
+    });
     expect(await active()).toBe('ours');
   });
 });
@@ -271,7 +266,7 @@ async function active(): Promise<string | undefined> {
 }
 
 function outcomes(): [string, string][] {
-  return answers.map(({ Status, PhysicalResourceId }) => [Status, PhysicalResourceId]);
+  return cloudFormation.answers.map(({ Status, PhysicalResourceId }) => [Status, PhysicalResourceId]);
 }
 
 function create(name: string, takeOver?: string): CloudFormationCustomResourceEvent {
@@ -293,7 +288,7 @@ function event(
   return {
     RequestType: type,
     ServiceToken: 'function',
-    ResponseURL: `http://127.0.0.1:${(cloudFormation.address() as AddressInfo).port}/answer?signature=secret`,
+    ResponseURL: cloudFormation.url,
     StackId: 'stack',
     RequestId: 'request',
     LogicalResourceId: 'Active',

@@ -1,5 +1,3 @@
-import { createServer, Server } from 'node:http';
-import { AddressInfo } from 'node:net';
 import { CreateUserCommand, DeleteUserCommand, IAMClient, ListAccessKeysCommand } from '@aws-sdk/client-iam';
 import {
   CreateSecretCommand,
@@ -10,6 +8,7 @@ import {
 import type { CloudFormationCustomResourceEvent, SecretsManagerRotationEvent } from 'aws-lambda';
 import { handler } from '../../handlers/smtp-credentials';
 import { smtpPassword } from '../../handlers/smtp-credentials/smtp-password';
+import { CloudFormationEnd, startCloudFormationEnd } from '../support/cloudformation';
 import { FaultyProxy, startFaultyProxy } from '../support/faulty-proxy';
 import { MotoServer, startMotoServer } from '../support/moto-server';
 
@@ -19,8 +18,7 @@ let moto: MotoServer;
 let proxy: FaultyProxy;
 let iam: IAMClient;
 let secrets: SecretsManagerClient;
-let cloudFormation: Server;
-let answers: { Status: string; PhysicalResourceId: string; Reason?: string }[];
+let cloudFormation: CloudFormationEnd;
 let logged: string;
 let user: string;
 let secretArn: string;
@@ -32,26 +30,20 @@ beforeAll(async () => {
   proxy = await startFaultyProxy(moto.url);
   iam = new IAMClient(moto.clientOptions);
   secrets = new SecretsManagerClient(moto.clientOptions);
-  cloudFormation = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
-    answers.push(JSON.parse(Buffer.concat(chunks).toString()));
-    response.writeHead(200).end();
-  });
-  await new Promise<void>((resolve) => cloudFormation.listen(0, '127.0.0.1', resolve));
+  cloudFormation = await startCloudFormationEnd();
 }, 90_000);
 
 afterAll(async () => {
   process.env = saved;
   iam?.destroy();
   secrets?.destroy();
-  cloudFormation?.close();
+  cloudFormation?.stop();
   await proxy?.stop();
   await moto?.stop();
 });
 
 beforeEach(async () => {
-  answers = [];
+  cloudFormation.reset();
   logged = '';
   for (const method of ['log', 'info', 'warn', 'error'] as const) {
     jest.spyOn(console, method).mockImplementation((...parts) => void (logged += parts.join(' ')));
@@ -78,7 +70,7 @@ afterEach(async () => {
   jest.restoreAllMocks();
   const { password } = (await login().catch(() => undefined)) ?? {};
   if (password !== undefined) {
-    expect(logged + JSON.stringify(answers)).not.toContain(password);
+    expect(logged + JSON.stringify(cloudFormation.answers)).not.toContain(password);
   }
 });
 
@@ -93,7 +85,9 @@ test.each([
 describe('the stack', () => {
   test('is given a login of a new key', async () => {
     await handler(event('Create'));
-    expect(answers).toEqual([expect.objectContaining({ Status: 'SUCCESS', PhysicalResourceId: secretArn })]);
+    expect(cloudFormation.answers).toEqual([
+      expect.objectContaining({ Status: 'SUCCESS', PhysicalResourceId: secretArn }),
+    ]);
     const { username, password } = await login();
     expect(await keys()).toEqual([username]);
     expect(password).toMatch(/^B[A-Za-z0-9+/]{43}$/);
@@ -124,7 +118,7 @@ describe('the stack', () => {
       proxy.behave(({ target }) => (target.endsWith('PutSecretValue') ? broken : 'pass'));
       await handler(event('Create'));
     }
-    expect(answers.map(({ Status }) => Status)).toEqual(['FAILED', 'FAILED', 'FAILED']);
+    expect(cloudFormation.answers.map(({ Status }) => Status)).toEqual(['FAILED', 'FAILED', 'FAILED']);
     // The rollback.
     proxy.behave();
     await handler({ ...event('Delete'), PhysicalResourceId: 'Credentials' } as CloudFormationCustomResourceEvent);
@@ -139,13 +133,13 @@ describe('the stack', () => {
     expect(await keys()).toEqual([]);
     await iam.send(new DeleteUserCommand({ UserName: user }));
     await handler(event('Delete'));
-    expect(answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS', 'SUCCESS']);
+    expect(cloudFormation.answers.map(({ Status }) => Status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS', 'SUCCESS']);
   });
 
   test('fails when IAM refuses', async () => {
     await iam.send(new DeleteUserCommand({ UserName: user }));
     await handler(event('Create'));
-    expect(answers).toEqual([
+    expect(cloudFormation.answers).toEqual([
       expect.objectContaining({ Status: 'FAILED', Reason: expect.stringMatching(/^NoSuchEntity/) }),
     ]);
   });
@@ -256,7 +250,7 @@ function event(type: 'Create' | 'Update' | 'Delete'): CloudFormationCustomResour
   return {
     RequestType: type,
     ServiceToken: 'function',
-    ResponseURL: `http://127.0.0.1:${(cloudFormation.address() as AddressInfo).port}/answer?signature=secret`,
+    ResponseURL: cloudFormation.url,
     StackId: 'stack',
     RequestId: `00000000-0000-4000-8000-${String(++requests).padStart(12, '0')}`,
     LogicalResourceId: 'Credentials',
