@@ -5,6 +5,7 @@ const common = {
 };
 
 module.exports = {
+  maxWorkers: '100%', // the tests are what the machine is for; jest would leave a processor free
   projects: [
     {
       ...common,

@@ -129,7 +129,8 @@ describe('creation', () => {
     await handler(create('ours'));
     expect(outcomes()).toEqual([['SUCCESS', 'ours']]);
     expect(await active()).toBe('ours');
-  });
+    // Before its n-th new attempt the SDK waits up to 0.5 s × 2ⁿ when it was throttled.
+  }, 30_000);
 
   test('is not done twice when the answer of SES is lost', async () => {
     proxy.behave(({ number }) => (number === 2 ? 'lose answer' : 'pass'));
