@@ -4,7 +4,7 @@ import { homeOf } from '../../agent/src/ring/home';
 import type { LocalUser } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import { inbox, submit } from '../../local/round-trip';
-import { waitFor } from '../../local/run';
+import { sleep, waitFor } from '../../local/run';
 import { LineClient } from './line-client';
 import { control, homeAmong, putRing, restAgents, wakeAgents } from './ring';
 import type { System } from './system';
@@ -43,6 +43,7 @@ export function controlSuite(system: () => System): void {
     let home: LocalNode;
     let stays: LocalUser;
     let moves: LocalUser;
+    let passes: LocalUser; // whose home is another node
 
     /** Sessions on the node that have the user's mailbox open. */
     const sessions = async (node: LocalNode, user: LocalUser) =>
@@ -56,6 +57,15 @@ export function controlSuite(system: () => System): void {
       return client;
     };
 
+    /** A delivery that waits between RCPT and DATA until there is /tmp/go-on; `ends` is the answer to its end. */
+    const beginDelivery = async (user: LocalUser) => {
+      const input = readFileSync(path.join(__dirname, 'on-node/slow-delivery.py'), 'utf8');
+      await home.exec(['sh', '-c', 'cat >/tmp/slow-delivery.py; rm -f /tmp/let-in /tmp/go-on'], { input });
+      const ends = home.shell(`python3 /tmp/slow-delivery.py ${user.address}`, { timeout: 50_000 });
+      await home.shell('timeout 20 sh -c "until test -e /tmp/let-in; do sleep 0.1; done"', { timeout: 30_000 });
+      return { ends };
+    };
+
     const move = () => putRing(home, { version: 201, settled: false, nodes: nodes(), newNode: NEW_NODE });
 
     beforeAll(async () => {
@@ -67,8 +77,9 @@ export function controlSuite(system: () => System): void {
       const user = (address: string) => ({ address, password });
       stays = user(own.find((address) => homeOf(address, withNewNode()) === home.address)!);
       moves = user(own.find((address) => homeOf(address, withNewNode()) === NEW_NODE)!);
+      passes = user(candidates.find((address) => homeAmong(nodes(), address) === nodes()[1])!);
       await cluster.userDirectory().update((file) => {
-        for (const { address } of [stays, moves]) file.add(address, password);
+        for (const { address } of [stays, moves, passes]) file.add(address, password);
       });
       await Promise.all(nodes().map((node) => node.shell('systemctl start mail-directory-sync.service')));
     }, 60_000);
@@ -98,18 +109,29 @@ export function controlSuite(system: () => System): void {
 
     // A delivery asks for the home at RCPT: under load, one went on at the old home after the new one had begun to write.
     test('ends a delivery that was let in before', async () => {
-      const input = readFileSync(path.join(__dirname, 'on-node/slow-delivery.py'), 'utf8');
-      await home.exec(['sh', '-c', 'cat >/tmp/slow-delivery.py; rm -f /tmp/let-in /tmp/go-on'], { input });
-      const delivery = home.shell(`python3 /tmp/slow-delivery.py ${moves.address}`, { timeout: 50_000 });
-      await home.shell('timeout 20 sh -c "until test -e /tmp/let-in; do sleep 0.1; done"', { timeout: 30_000 });
+      const delivery = await beginDelivery(moves);
       await move();
       expect(await control(home, 'release')).toMatch(/^ok [1-9]\d*$/);
       await home.shell('touch /tmp/go-on');
-      expect(await delivery).not.toMatch(/^250/m);
+      expect(await delivery.ends).not.toMatch(/^250/m);
       await wholeRing(203);
       const client = await open(home, moves);
       expect(await client.imap('STATUS INBOX (MESSAGES)')).toContain('MESSAGES 0');
       client.close();
+    }, 90_000);
+
+    // Whoever brought it would bring it again: it arrived twice when a busy node took more than a second for it.
+    test('lets a delivery that is under way come to its end', async () => {
+      const [, other] = nodes();
+      const delivery = await beginDelivery(passes);
+      await other.shell('pkill -STOP -x lmtp');
+      await home.shell('touch /tmp/go-on');
+      await move();
+      const released = control(home, 'release');
+      await sleep(2500);
+      await other.shell('pkill -CONT -x lmtp');
+      expect(await delivery.ends).toMatch(/^250 /m);
+      expect(await released).toMatch(/^ok [1-9]\d*$/);
     }, 90_000);
 
     test('what asks for a mailbox after that is refused, whoever let it in', async () => {

@@ -3,7 +3,7 @@ import { Adoption } from './adoption';
 import { HeldRing } from './held-ring';
 import { isActive, isClaimAlive, NodeItem, RingNode, TableView } from './items';
 import { PeerWatch } from './peer-watch';
-import { nextRing, othersInRing } from './ring-plan';
+import { isRingDue, nextRing, othersInRing } from './ring-plan';
 import { Schedule } from './schedule';
 import { TIMES } from './times';
 
@@ -75,6 +75,8 @@ export class Membership {
   private able = false;
   private ableChangedAt = 0;
   private ringTakenAt = 0;
+  /** Some node is about to join or to leave the ring. */
+  private ringIsDue = false;
   private draining = false;
   private departing = false;
   private over = false;
@@ -283,7 +285,7 @@ export class Membership {
         this.actions.push({ do: 'renew', epoch, state, ring: this.ring.reported });
       }
     }
-    const calm = this.ring.view.settled && this.lease?.started && !this.peers.isUneasy(now);
+    const calm = this.ring.view.settled && !this.ringIsDue && this.lease?.started && !this.peers.isUneasy(now);
     this.request({ do: 'read' }, now, calm ? TIMES.read : TIMES.eagerRead);
   }
 
@@ -306,6 +308,7 @@ export class Membership {
     for (const { id, epoch, counter } of silent) {
       this.request({ do: 'fence-peer', peer: { id, epoch, counter } }, now);
     }
+    this.ringIsDue = isRingDue(table);
     this.follow(table, peers, sentAt, now);
     this.amendRing(table, now);
     if (this.lease.started && !this.draining) {

@@ -18,6 +18,12 @@ export const nextRing = (table: TableView, me: RingNode, wanted: boolean): RingI
 export const othersInRing = ({ ring, nodes }: TableView, me: string): RingNode[] =>
   (ring?.nodes ?? []).filter(({ id }) => id !== me && isActive(nodes.find((node) => node.id === id)));
 
+/** Whether a node that holds its lease is about to join the ring, or one of the ring to leave it. */
+export const isRingDue = ({ ring, nodes }: TableView): boolean => {
+  const live = nodes.filter(({ state }) => state === 'live');
+  return listed(live) !== listed(ring?.nodes ?? []);
+};
+
 const listed = (nodes: readonly RingNode[]): string =>
   nodes
     .map(({ id, address }) => `${id} ${address}`)
