@@ -18,6 +18,8 @@ export interface Ring {
   readonly newNode?: string;
   /** @default - the same nodes */
   readonly was?: readonly LocalNode[];
+  /** @default - none */
+  readonly leaving?: readonly LocalNode[];
 }
 
 /** Puts the ring file where the agent puts it. */
@@ -30,6 +32,7 @@ export async function putRing(node: LocalNode, ring: Ring): Promise<void> {
     settled: ring.settled ?? true,
     nodes: [...addresses(ring.nodes), ...(ring.newNode ? [ring.newNode] : [])].sort(),
     was: addresses(ring.was ?? ring.nodes),
+    leaving: addresses(ring.leaving ?? []),
   });
   await node.exec(['sh', '-c', `cat >${RING}.test && mv ${RING}.test ${RING}`], { input: text });
 }

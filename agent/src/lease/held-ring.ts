@@ -15,7 +15,7 @@ export class HeldRing {
   private settledOnce = false;
 
   public constructor(self: string) {
-    this.current = { version: 0, self, serving: false, settled: false, nodes: [], was: [] };
+    this.current = { version: 0, self, serving: false, settled: false, nodes: [], was: [], leaving: [] };
   }
 
   public get view(): RingView {
@@ -58,6 +58,17 @@ export class HeldRing {
       nodes: next.sort(),
       was: settled ? nodes : kept(was, nodes, self),
     };
+  }
+
+  /** Takes note of the nodes that leave in good order; returns whether these are others than before. */
+  public seeLeaving(peers: readonly NodeItem[]): boolean {
+    const { nodes, leaving: before } = this.current;
+    const leaving = peers
+      .filter(({ state, address }) => state === 'draining' && !nodes.includes(address))
+      .map(({ address }) => address)
+      .sort();
+    this.current = { ...this.current, leaving };
+    return leaving.join() !== before.join();
   }
 
   /** The sessions of users who moved with ring `version` have ended. */

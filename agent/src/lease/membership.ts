@@ -338,19 +338,20 @@ export class Membership {
 
   private follow({ ring }: TableView, peers: NodeItem[], sentAt: number, now: number): void {
     if (!ring) return;
-    if (ring.version > this.ring.view.version) {
+    const isNew = ring.version > this.ring.view.version;
+    if (isNew) {
       this.ring.take(ring, this.quiet === 'stopped', now);
       this.ringTakenAt = now;
       this.schedule.set('read', now + TIMES.eagerRead);
       // One for an older ring may be under way; this ring's must be complete in itself.
       this.schedule.end('kick');
       this.schedule.set(this.ring.finished ? 'renew' : 'kick');
-      this.publish();
-      this.log('info', `ring ${ring.version}: ${ring.nodes.map(({ id }) => id).join(', ') || 'no node'}`);
-    } else if (this.ring.settle(ring, peers, sentAt)) {
-      this.publish();
-      this.log('info', `ring ${ring.version} settled`);
     }
+    const isSettled = !isNew && this.ring.settle(ring, peers, sentAt);
+    const othersLeave = this.ring.seeLeaving(peers);
+    if (isNew || isSettled || othersLeave) this.publish();
+    if (isNew) this.log('info', `ring ${ring.version}: ${ring.nodes.map(({ id }) => id).join(', ') || 'no node'}`);
+    if (isSettled) this.log('info', `ring ${ring.version} settled`);
   }
 
   private amendRing(table: TableView, now: number): void {

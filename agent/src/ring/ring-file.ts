@@ -21,6 +21,11 @@ export interface RingView {
    * whose home is this node among all of them has had no other home in between. Empty when there can be no such user.
    */
   readonly was: readonly string[];
+  /**
+   * Addresses of nodes that have left the ring and hold their lease still, sorted: they bring to an end what was passed on to
+   * them. Connections to all others that are not in the ring are cut.
+   */
+  readonly leaving: readonly string[];
 }
 
 /** Whether this node may open the user's mail now. */
@@ -36,6 +41,7 @@ export const renderRing = (view: RingView): string =>
     ['settled', view.settled ? 'yes' : 'no'],
     ...view.nodes.map((address) => ['node', address]),
     ...view.was.map((address) => ['was', address]),
+    ...view.leaving.map((address) => ['leaving', address]),
   ]
     .map((fields) => `${fields.join('\t')}\n`)
     .join('');

@@ -261,6 +261,25 @@ test('users who go and come back within rings that were not settled are not kept
   });
 });
 
+test('a node that leaves in good order may end what was passed on to it, until its lease is over', () => {
+  const node = new Node().serving();
+  node.items = [ME, { ...PEER, ring: 3, state: 'draining' }];
+  node.ring = { version: 4, nodes: [ME] };
+  node.read();
+  expect(node.latest('publish').view).toMatchObject({ nodes: [ME.address], leaving: [PEER.address] });
+  node.items = [ME, { ...PEER, ring: 4, state: 'fenced' }];
+  node.read();
+  expect(node.latest('publish').view).toMatchObject({ nodes: [ME.address], leaving: [] });
+});
+
+test('a node that dies may not', () => {
+  const node = new Node().serving();
+  node.items = [ME, { ...PEER, ring: 3, state: 'fenced' }];
+  node.ring = { version: 4, nodes: [ME] };
+  node.read();
+  expect(node.latest('publish').view).toMatchObject({ nodes: [ME.address], leaving: [] });
+});
+
 test('a ring that the node was not in keeps it from keeping anybody', () => {
   const node = new Node().serving();
   node.ring = { version: 4, nodes: [PEER] };

@@ -5,7 +5,15 @@ import { RingView, serves, writeRing } from '../../src/ring/ring-file';
 import { temporaryFolder } from '../support/temporary-folder';
 
 const NODES = ['10.0.0.1', '10.0.0.2'];
-const VIEW: RingView = { version: 7, self: '10.0.0.1', serving: true, settled: false, nodes: NODES, was: ['10.0.0.1'] };
+const VIEW: RingView = {
+  version: 7,
+  self: '10.0.0.1',
+  serving: true,
+  settled: false,
+  nodes: NODES,
+  was: ['10.0.0.1'],
+  leaving: ['10.0.0.3'],
+};
 const USERS = Array.from({ length: 50 }, (_, index) => `user${index}@example.com`);
 const own = USERS.filter((user) => homeOf(user, NODES) === VIEW.self);
 
@@ -16,7 +24,7 @@ test('is replaced as a whole and readable for Dovecot', () => {
   writeRing(join(folder, 'ring'), VIEW);
   process.umask(umask);
   expect(readFileSync(join(folder, 'ring'), 'utf8')).toBe(
-    'version\t7\nself\t10.0.0.1\nstate\tserving\nsettled\tno\nnode\t10.0.0.1\nnode\t10.0.0.2\nwas\t10.0.0.1\n',
+    'version\t7\nself\t10.0.0.1\nstate\tserving\nsettled\tno\nnode\t10.0.0.1\nnode\t10.0.0.2\nwas\t10.0.0.1\nleaving\t10.0.0.3\n',
   );
   expect(statSync(join(folder, 'ring')).mode & 0o777).toBe(0o644);
   expect(readdirSync(folder)).toEqual(['ring']);

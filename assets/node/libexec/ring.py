@@ -5,8 +5,8 @@ MASK = (1 << 64) - 1
 
 
 def read_ring(path=RING):
-    """The file's keys; `node` and `was` are lists. Empty when there is no file."""
-    ring = {'node': [], 'was': []}
+    """The file's keys; `node`, `was` and `leaving` are lists. Empty when there is no file."""
+    ring = {'node': [], 'was': [], 'leaving': []}
     try:
         with open(path, encoding='ascii') as file:
             lines = file.read().splitlines()
@@ -14,7 +14,7 @@ def read_ring(path=RING):
         return {}
     for line in lines:
         key, _, value = line.partition('\t')
-        if key in ('node', 'was'):
+        if key in ('node', 'was', 'leaving'):
             ring[key].append(value)
         else:
             ring[key] = value
