@@ -437,7 +437,9 @@ test('a second factor: nodes know the pool, and outputs what mail clients ask fo
   const stack = mailStack({ singleSignOn: SingleSignOn.cognito() });
   const template = Template.fromStack(stack);
   // Whoever is in it stays: the id is pinned.
-  expect(Object.keys(template.findResources('AWS::Cognito::UserPool'))).toEqual([expect.stringMatching(/^SingleSignOnCognitoUserPool/)]);
+  expect(Object.keys(template.findResources('AWS::Cognito::UserPool'))).toEqual([
+    expect.stringMatching(/^SingleSignOnCognitoUserPool/),
+  ]);
   const [client] = Object.keys(template.findResources('AWS::Cognito::UserPoolClient'));
   const [launchTemplate] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
   const userData = JSON.stringify(launchTemplate.Properties.LaunchTemplateData.UserData);

@@ -1,7 +1,6 @@
 import { AppPassword, checkName, makeAppPassword, parseAppPassword, renderAppPassword } from './app-password';
 import { scramVerifier } from './password';
 
-export { type AppPassword, PROTOCOLS } from './app-password';
 export { ITERATIONS, preparePassword, scramVerifier } from './password';
 
 /** Shortest password of a new user, characters. */

@@ -113,7 +113,10 @@ test.each([
 
 describe('with a provider where people sign in', () => {
   const provider = { issuer: 'https://login.example.com/realms/staff', clientId: 'mail' };
-  const urls = { authorizationUrl: 'https://login.example.com/auth?a=1&b=2', tokenUrl: 'https://login.example.com/token' };
+  const urls = {
+    authorizationUrl: 'https://login.example.com/auth?a=1&b=2',
+    tokenUrl: 'https://login.example.com/token',
+  };
   const told = async (options: OpenIdOptions) => {
     const scope = testStack();
     const before = process.env.SITE;

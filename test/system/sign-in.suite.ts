@@ -88,8 +88,7 @@ export function signInSuite(system: () => System): void {
     );
 
     /** Sessions of the user that the home has had. */
-    const sessions = async () =>
-      (await journal(home, 0, 'dovecot')).split(`Logged in: user=<${user}>`).length - 1;
+    const sessions = async () => (await journal(home, 0, 'dovecot')).split(`Logged in: user=<${user}>`).length - 1;
 
     test.each(ways)(
       'opens the mailbox by $protocol, $mechanism, first message with the command: $initial',
@@ -107,7 +106,9 @@ export function signInSuite(system: () => System): void {
             await client.ask(`MAIL FROM:<${user}>`, /^250 /);
             await client.ask(`RCPT TO:<${user}>`, /^250 /);
           } else {
-            await waitFor('the session at the home', 5000, async () => ((await sessions()) > before ? true : undefined));
+            await waitFor('the session at the home', 5000, async () =>
+              (await sessions()) > before ? true : undefined,
+            );
           }
           client.close();
         }
@@ -135,6 +136,17 @@ export function signInSuite(system: () => System): void {
       expect(await opens(signToken(claims({ azp: AUDIENCE }), key))).toBe(true);
     });
   });
+
+  test('neither a token that was taken nor one that was refused is in a log', async () => {
+    const tokens = [signToken(claims(), key), signToken(claims({ aud: 'somebody-else' }), key)];
+    for (const protocol of PROTOCOLS) {
+      expect(await Promise.all(tokens.map((token) => opens(token, { protocol })))).toEqual([true, false]);
+    }
+    const logs = (await onAll('journalctl --no-pager --output=cat')).join();
+    expect(logs).toContain('token refused: it is for somebody else');
+    // Claims and signature; headers are all the same.
+    for (const token of tokens) for (const secret of token.split('.').slice(1)) expect(logs).not.toContain(secret);
+  }, 60_000);
 
   describe('a token is refused', () => {
     const pem = () => key.publicKey.export({ format: 'pem', type: 'spki' }).toString();
