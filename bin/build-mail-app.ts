@@ -13,6 +13,7 @@ import {
   MaintenanceWindow,
   OutboundRelay,
   RetentionProfile,
+  SingleSignOn,
 } from '../lib';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
 import { nodeCertificate } from './node-certificate';
@@ -53,6 +54,7 @@ function stackProps(config: MailConfig): MailStackProps {
     allow: config.allow && accessSources(config.allow),
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
+    singleSignOn: singleSignOn(config),
     relay: config.relay && OutboundRelay[config.relay](),
     demand: config.users === undefined ? undefined : { users: config.users },
     instanceType: config.instanceType ? new InstanceType(config.instanceType) : undefined,
@@ -79,6 +81,14 @@ function stackProps(config: MailConfig): MailStackProps {
 
 function days(count?: number): Duration | undefined {
   return count === undefined ? undefined : Duration.days(count);
+}
+
+function singleSignOn({ singleSignOn: provider }: MailConfig): SingleSignOn | undefined {
+  try {
+    return provider === 'cognito' ? SingleSignOn.cognito() : provider && SingleSignOn.openId(provider);
+  } catch (error) {
+    throw new ConfigError(`singleSignOn.${(error as Error).message}`);
+  }
 }
 
 function maintenanceWindow({ maintenanceWindow: window }: MailConfig): MaintenanceWindow | undefined {

@@ -1,4 +1,4 @@
-import { fail, listOf, matches, oneOf, record } from './config-checks';
+import { fail, isString, listOf, matches, oneOf, optional, record } from './config-checks';
 
 /** Names of the services. */
 export const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
@@ -38,5 +38,22 @@ export function checkNodeCertificate(field: string, value: unknown): void {
     record({ secretArn: matches(/^arn:[a-z-]+:secretsmanager:/, 'the ARN of a secret') })(field, value);
   } else {
     oneOf(['acm-acme', 'dns-01', 'local-ca'])(field, value);
+  }
+}
+
+/** Where people sign in; the constructs look at the values. */
+export function checkSingleSignOn(field: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null) {
+    record({
+      issuer: isString,
+      clientId: isString,
+      audience: optional(isString),
+      mailboxClaim: optional(isString),
+      requiredScope: optional(isString),
+      authorizationUrl: optional(isString),
+      tokenUrl: optional(isString),
+    })(field, value);
+  } else {
+    oneOf(['cognito'])(field, value);
   }
 }

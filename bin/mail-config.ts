@@ -11,7 +11,7 @@ import {
   optional,
   record,
 } from './config-checks';
-import { checkAllow, checkNodeCertificate, SERVICES } from './config-field-checks';
+import { checkAllow, checkNodeCertificate, checkSingleSignOn, SERVICES } from './config-field-checks';
 
 export { ConfigError } from './config-checks';
 
@@ -26,6 +26,17 @@ export type NodeCertificateConfig = 'acm-acme' | 'dns-01' | 'local-ca' | { reado
 
 /** Names of retention profiles, see `RetentionProfile`. */
 export type RetentionName = 'gdpr' | 'us' | 'mlps3' | 'iso27001';
+
+/** An identity provider, see `OpenIdOptions`. */
+export interface OpenIdConfig {
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly audience?: string;
+  readonly mailboxClaim?: string;
+  readonly requiredScope?: string;
+  readonly authorizationUrl?: string;
+  readonly tokenUrl?: string;
+}
 
 /** What `mail.config.ts` exports. Everything but the domain has a default. */
 export interface MailConfig {
@@ -99,6 +110,13 @@ export interface MailConfig {
    * @default 3
    */
   readonly zones?: number;
+
+  /**
+   * Identity provider for mail clients that bring a token, docs/sign-in.md: a new Cognito user pool, or one of yours, with the
+   * fields of `OpenIdOptions`.
+   * @default - passwords only
+   */
+  readonly singleSignOn?: 'cognito' | OpenIdConfig;
 
   /**
    * Where nodes send mail for other domains: `ses` is Amazon SES in the region, docs/outbound.md.
@@ -280,6 +298,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   services: listOf(oneOf(SERVICES)),
   allow: checkAllow,
   zones: integer(3, 6),
+  singleSignOn: checkSingleSignOn,
   relay: oneOf(['ses']),
   users: integer(1, 100_000),
   minNodes: integer(1, 1000),

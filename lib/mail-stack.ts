@@ -11,7 +11,7 @@ import { AccessLogBucket, ArchiveLock, MailArchive, MailJournal, MailJournalOpti
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
 import { IOutboundRelay, OutboundRelay } from './delivery';
-import { IMailDirectory, MailDirectory } from './directory';
+import { IMailDirectory, ISingleSignOn, MailDirectory, SingleSignOn } from './directory';
 import { MailDns, MailDnsOptions } from './dns';
 import { EdgeTls, MailEdge } from './edge';
 import { MailNetwork } from './network';
@@ -121,6 +121,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly directory?: MailDirectory;
 
   /**
+   * Where people sign in with a second factor, for mail clients that bring a token (OAUTHBEARER, XOAUTH2); docs/sign-in.md.
+   * @default - passwords only
+   */
+  readonly singleSignOn?: SingleSignOn;
+
+  /**
    * Where nodes send mail for other domains; docs/outbound.md.
    * @default - straight to their mail servers, on port 25, which AWS opens on request
    */
@@ -207,6 +213,8 @@ export class MailStack extends Stack {
   public readonly dns?: MailDns;
   /** Journal of all mail; nothing unless asked for. */
   public readonly journal?: MailJournal;
+  /** Identity provider for mail clients; nothing unless asked for. */
+  public readonly singleSignOn?: ISingleSignOn;
   /** Relay for mail to other domains; nothing unless asked for. */
   public readonly relay?: IOutboundRelay;
 
@@ -294,6 +302,10 @@ export class MailStack extends Stack {
       encryptionKey: this.encryptionKey,
       accessLogsBucket,
     });
+    this.singleSignOn = props.singleSignOn?.bind(new Construct(this, 'SingleSignOn'), {
+      hostname: this.hostname,
+      encryptionKey: this.encryptionKey,
+    });
     const certificate = (props.nodeCertificate ?? NodeCertificate.acmAcme()).bind(
       new Construct(this, 'NodeCertificate'),
       { hostname: this.hostname, hostedZone: this.hostedZone, encryptionKey: this.encryptionKey },
@@ -322,6 +334,7 @@ export class MailStack extends Stack {
         this.store.configuration,
         this.directory.configuration,
         certificate,
+        ...(this.singleSignOn ? [this.singleSignOn.configuration] : []),
         ...(this.journal ? [this.journal.configuration] : []),
         ...(this.relay ? [this.relay.configuration] : []),
       ],
@@ -369,6 +382,7 @@ export class MailStack extends Stack {
         hostname: this.hostname,
         hostedZone: this.hostedZone,
         services,
+        singleSignOn: this.singleSignOn,
         encryptionKey: this.encryptionKey,
         alarmTopic: this.alarmTopic,
       });

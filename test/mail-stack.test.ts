@@ -22,6 +22,7 @@ import {
   NodeCertificate,
   OutboundRelay,
   RetentionProfile,
+  SingleSignOn,
 } from '../lib';
 import { environments, flagSets } from './support/apps';
 import { openFindings } from './support/nag';
@@ -167,6 +168,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
   ['DNS of domains elsewhere', { dns: {}, services: MailService.all(), additionalDomains: ['example.org'] }],
+  ['a second factor by Cognito', { singleSignOn: SingleSignOn.cognito(), dns: {}, services: MailService.all() }],
   ['mail to other domains through SES', { relay: OutboundRelay.ses() }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['a journal', { journal: {} }],
@@ -429,4 +431,21 @@ test('a relay: nodes wait for its login, and the domain of the zone gets its rec
     MetricName: 'Reputation.BounceRate',
     AlarmActions: [{ Ref: Match.stringLikeRegexp('^Alerts') }],
   });
+});
+
+test('a second factor: nodes know the pool, and outputs what mail clients ask for', () => {
+  const stack = mailStack({ singleSignOn: SingleSignOn.cognito() });
+  const template = Template.fromStack(stack);
+  // Whoever is in it stays: the id is pinned.
+  expect(Object.keys(template.findResources('AWS::Cognito::UserPool'))).toEqual([
+    expect.stringMatching(/^SingleSignOnCognitoUserPool/),
+  ]);
+  const [client] = Object.keys(template.findResources('AWS::Cognito::UserPoolClient'));
+  const [launchTemplate] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
+  const userData = JSON.stringify(launchTemplate.Properties.LaunchTemplateData.UserData);
+  expect(userData).toContain('\\nMAIL_TOKEN_ISSUER=https://cognito-idp.');
+  expect(userData).toContain(`MAIL_TOKEN_AUDIENCES=",{"Ref":"${client}"}`);
+  template.hasOutput('SignInClientId', { Value: { Ref: client } });
+  template.hasOutput('SignInIssuer', {});
+  template.hasOutput('SignInUrl', {});
 });

@@ -204,6 +204,8 @@ start_services() {
   [[ -z ${MAIL_JOURNAL_BUCKET:-} ]] || units+=(mail-journal.socket mail-journal.service)
   # Without the relay's password mail for others waits in the queue; mail inside does not.
   [[ -z ${MAIL_RELAY:-} ]] || optional+=(mail-relay-password.timer)
+  # While the provider is away, its keys of before go on.
+  [[ -z ${MAIL_TOKEN_ISSUER:-} ]] || optional+=(mail-token-keys.timer)
   enable_units "${units[@]}" "${optional[@]}"
   has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service && systemctl reload dovecot.service
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service

@@ -1,9 +1,13 @@
+import { AppPassword, checkName, makeAppPassword, parseAppPassword, renderAppPassword } from './app-password';
 import { scramVerifier } from './password';
 
 export { ITERATIONS, preparePassword, scramVerifier } from './password';
 
 /** Shortest password of a new user, characters. */
 export const PASSWORD_LENGTH_MIN = 8;
+
+/** Field of users, and of domains, whose passwords are good nowhere. */
+const SECOND_FACTOR = 'login=second-factor';
 
 /** Settings of one user. */
 export interface UserOptions {
@@ -31,6 +35,7 @@ export class UserFile {
       lines.pop();
     }
     const file = new UserFile(lines);
+    // Lines of domains and comments stay as they are.
     lines.forEach((line, index) => {
       if (!isUserLine(line)) {
         return;
@@ -86,6 +91,67 @@ export class UserFile {
   }
 
   /**
+   * Gives the user a new password for one device or program.
+   *
+   * @returns the password, which is stored nowhere
+   * @throws when there is no such user, the name is bad or taken, or a protocol is unknown
+   */
+  public addAppPassword(address: string, name: string, protocols: string[]): string {
+    const index = this.mustFind(checkAddress(address));
+    const others = this.appPasswords(address);
+    if (others.some((other) => other.name === name)) {
+      throw new Error(`${checkAddress(address)} has an app password ${name} already; revoke it first`);
+    }
+    const taken = others.map(({ id }) => id);
+    const { entry, password } = makeAppPassword(name, protocols, taken);
+    this.changeFields(index, (fields) => [...fields, renderAppPassword(entry)]);
+    return password;
+  }
+
+  /** The user's app passwords. @throws when there is no such user */
+  public appPasswords(address: string): AppPassword[] {
+    const fields = fieldsOf(this.lines[this.mustFind(checkAddress(address))]);
+    return fields.map(parseAppPassword).filter((entry) => entry !== undefined);
+  }
+
+  /** Takes an app password away. @throws when the user has none of that name */
+  public revokeAppPassword(address: string, name: string): void {
+    checkName(name);
+    if (!this.appPasswords(address).some((entry) => entry.name === name)) {
+      throw new Error(`${checkAddress(address)} has no app password ${name}; "app-password list" shows them`);
+    }
+    this.changeFields(this.mustFind(checkAddress(address)), (fields) =>
+      fields.filter((field) => parseAppPassword(field)?.name !== name),
+    );
+  }
+
+  /** Whether the user may log in at all; mail is taken in any case. @throws when there is no such user */
+  public setEnabled(address: string, enabled: boolean): void {
+    this.setFlag(this.mustFind(checkAddress(address)), 'login=none', !enabled);
+  }
+
+  /**
+   * Whether the passwords of a user, or of all users of a domain, are good nowhere, so that it takes a token or an app
+   * password.
+   *
+   * @param whom an address, or a domain
+   * @throws when there is no such user, or the domain is bad
+   */
+  public requireSecondFactor(whom: string, required: boolean): void {
+    if (whom.includes('@')) {
+      this.setFlag(this.mustFind(checkAddress(whom)), SECOND_FACTOR, required);
+      return;
+    }
+    const [, domain] = checkAddress(`user@${whom}`).split('@');
+    const index = this.lines.findIndex((line) => line.startsWith(`@${domain}:`));
+    if (required && index < 0) {
+      this.lines.push(`@${domain}:::::::${SECOND_FACTOR}`);
+    } else if (!required && index >= 0) {
+      this.lines.splice(index, 1);
+    }
+  }
+
+  /**
    * Removes a user. Mail stays in the store.
    *
    * @throws when there is no such user
@@ -97,6 +163,15 @@ export class UserFile {
   /** The text of the file. */
   public toString(): string {
     return this.lines.map((line) => `${line}\n`).join('');
+  }
+
+  private setFlag(index: number, flag: string, on: boolean): void {
+    this.changeFields(index, (fields) => [...fields.filter((field) => field !== flag), ...(on ? [flag] : [])]);
+  }
+
+  private changeFields(index: number, change: (fields: string[]) => string[]): void {
+    const line = this.lines[index];
+    this.lines[index] = line.slice(0, line.lastIndexOf(':') + 1) + change(fieldsOf(line)).join(' ');
   }
 
   private find(user: string): number {
@@ -148,7 +223,15 @@ function checkQuota(quota: string): string {
 }
 
 function isUserLine(line: string): boolean {
-  return line !== '' && !line.startsWith('#');
+  return line !== '' && !line.startsWith('#') && !line.startsWith('@');
+}
+
+/** The extra fields of a line. */
+function fieldsOf(line: string): string[] {
+  return line
+    .slice(line.lastIndexOf(':') + 1)
+    .split(' ')
+    .filter((field) => field !== '');
 }
 
 function addressOf(line: string): string {

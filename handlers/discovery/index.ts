@@ -1,7 +1,7 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { autoconfig } from './autoconfig';
 import { autodiscover } from './autodiscover';
-import { serversOf } from './servers';
+import { serversOf, SignIn } from './servers';
 
 /** What the construct sets as `SITE`. */
 export interface SiteSettings {
@@ -9,6 +9,8 @@ export interface SiteSettings {
   readonly hostname: string;
   /** Names of services, see `MailService`. */
   readonly services: string[];
+  /** Where clients get tokens; none when they use passwords only. */
+  readonly signIn?: SignIn;
   /** Text of the MTA-STS policy; none when the domains have none. */
   readonly mtaStsPolicy?: string;
 }
@@ -30,7 +32,7 @@ export async function handler({
   isBase64Encoded,
   requestContext,
 }: SiteRequest): Promise<APIGatewayProxyStructuredResultV2> {
-  const { domains, hostname, services, mtaStsPolicy } = JSON.parse(process.env.SITE!) as SiteSettings;
+  const { domains, hostname, services, signIn, mtaStsPolicy } = JSON.parse(process.env.SITE!) as SiteSettings;
   const servers = serversOf(services);
   const { method } = requestContext.http;
   // Names of the site are one label below their domain.
@@ -44,7 +46,7 @@ export async function handler({
       return mtaStsPolicy === undefined ? notFound() : reading(method, 'text/plain; charset=us-ascii', mtaStsPolicy);
     case '/mail/config-v1.1.xml':
     case '/.well-known/autoconfig/mail/config-v1.1.xml':
-      return reading(method, 'application/xml; charset=utf-8', autoconfig(domain, hostname, servers));
+      return reading(method, 'application/xml; charset=utf-8', autoconfig(domain, hostname, servers, signIn));
     case '/autodiscover/autodiscover.xml': {
       if (method !== 'POST') {
         return notAllowed('POST');

@@ -8,6 +8,15 @@ export interface MailServer {
   readonly tlsStart: TlsStart;
 }
 
+/** Where clients get tokens instead of asking for a password. */
+export interface SignIn {
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly scopes: string[];
+  readonly authorizationUrl: string;
+  readonly tokenUrl: string;
+}
+
 const PROTOCOLS: [MailService, MailServer['protocol']][] = [
   [MailService.IMAPS, 'imap'],
   [MailService.POP3S, 'pop3'],

@@ -1,2 +1,4 @@
 export * from './file-directory';
 export * from './mail-directory';
+export * from './sign-in-pool';
+export * from './single-sign-on';

@@ -16,6 +16,7 @@ import { ARecord, IHostedZone, RecordTarget } from 'aws-cdk-lib/aws-route53';
 import { ApiGatewayv2DomainProperties } from 'aws-cdk-lib/aws-route53-targets';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
+import { ISingleSignOn } from '../directory';
 import { HandlerFunction } from '../private/handler-function';
 import { zoneThatHolds } from '../private/hosted-zone';
 import { MailDnsSettings } from './mail-dns-settings';
@@ -41,6 +42,12 @@ export interface DiscoverySiteProps {
    */
   readonly certificate?: ICertificate;
 
+  /**
+   * Where mail clients get tokens. Told to them only if its addresses are known.
+   * @default - clients ask for a password
+   */
+  readonly singleSignOn?: ISingleSignOn;
+
   /** Key of the logs. */
   readonly encryptionKey: IKey;
 }
@@ -63,7 +70,7 @@ export class DiscoverySite extends Construct {
     }
   }
 
-  private createApi({ settings, encryptionKey }: DiscoverySiteProps): HttpApi {
+  private createApi({ settings, singleSignOn, encryptionKey }: DiscoverySiteProps): HttpApi {
     const { domains, hostname, services } = settings;
     const handler = new HandlerFunction(this, 'Handler', {
       handler: 'discovery',
@@ -71,7 +78,10 @@ export class DiscoverySite extends Construct {
       statements: [],
       encryptionKey,
       environment: {
-        SITE: JSON.stringify({ domains, hostname, services, mtaStsPolicy: mtaStsPolicyText(settings) }),
+        SITE: JSON.stringify({
+          ...{ domains, hostname, services, mtaStsPolicy: mtaStsPolicyText(settings) },
+          signIn: singleSignOn && signInOf(singleSignOn),
+        }),
       },
       calls:
         'API Gateway calls this function and tells the client of its failure; there is nothing to repeat. It calls ' +
@@ -152,4 +162,9 @@ export class DiscoverySite extends Construct {
       });
     }
   }
+}
+
+/** What autoconfig says of it; nothing when a client could not begin with it. */
+function signInOf({ issuer, clientId, scopes, authorizationUrl, tokenUrl }: ISingleSignOn): object | undefined {
+  return authorizationUrl && tokenUrl ? { issuer, clientId, scopes, authorizationUrl, tokenUrl } : undefined;
 }

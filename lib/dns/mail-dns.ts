@@ -5,6 +5,7 @@ import { ARecord, IHostedZone, RecordSet, RecordTarget, RecordType } from 'aws-c
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { MailService } from '../access';
+import { ISingleSignOn } from '../directory';
 import { checkZoneHolds, zoneThatHolds } from '../private/hosted-zone';
 import { DiscoverySite } from './discovery-site';
 import { DkimKey } from './dkim-key';
@@ -101,6 +102,12 @@ export interface MailDnsOptions {
 
 /** Properties of `MailDns`. */
 export interface MailDnsProps extends MailDnsOptions {
+  /**
+   * Where mail clients get tokens, told to them by autoconfig.
+   * @default - clients ask for a password
+   */
+  readonly singleSignOn?: ISingleSignOn;
+
   /** Mail domains, the primary one first. */
   readonly domains: string[];
 
@@ -186,6 +193,7 @@ export class MailDns extends Construct {
       hostedZone: props.hostedZone,
       domainZones: props.domainZones,
       certificate: props.siteCertificate,
+      singleSignOn: props.singleSignOn,
       encryptionKey: props.encryptionKey,
     });
   }

@@ -17,6 +17,14 @@ export function addOutputs(stack: MailStack): void {
     );
   }
   output(stack, 'UsersObject', stack.directory.location, 'Users: mail-users add --directory <this> name@domain');
+  if (stack.singleSignOn) {
+    const { issuer, clientId, authorizationUrl } = stack.singleSignOn;
+    output(stack, 'SignInIssuer', issuer, 'Identity provider of mail clients (OAuth 2)');
+    output(stack, 'SignInClientId', clientId, 'Client id of mail clients');
+    if (authorizationUrl) {
+      output(stack, 'SignInUrl', authorizationUrl, 'Where mail clients send people to sign in');
+    }
+  }
   output(stack, 'ArchiveBucketName', stack.archive.bucket.bucketName, 'Archived mail');
   output(stack, 'StoreId', stack.store.storeId, 'Mail, indexes and queues');
   output(stack, 'AlarmTopicArn', stack.alarmTopic.topicArn, 'Where alarms go; subscribe to it');

@@ -85,6 +85,36 @@ describeWithS3('mail-users', () => {
     expect(run(['list', ...directory]).stdout).toBe('bob@example.com\n');
   }, 60_000);
 
+  test('makes up app passwords, shows them once, lists and revokes them', async () => {
+    const directory = ['--directory', LOCATION];
+    expect(run(['add', ...directory, 'carol@example.com'], `${PASSWORD}\n`).status).toBe(0);
+    const phone = [
+      'app-password',
+      'add',
+      ...directory,
+      '--name',
+      'phone',
+      '--protocols',
+      'imap,smtp',
+      'carol@example.com',
+    ];
+    const { status, stdout } = run(phone);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^([a-z2-7]{4}-){4}[a-z2-7]{4}\n$/);
+    expect(await stored()).not.toContain(stdout.trim().slice(5));
+    expect(run(['app-password', 'list', ...directory, 'carol@example.com']).stdout).toBe('phone imap,smtp\n');
+    expect(run(['app-password', 'revoke', ...directory, '--name', 'phone', 'carol@example.com']).status).toBe(0);
+    expect(run(['app-password', 'list', ...directory, 'carol@example.com']).stdout).toBe('');
+
+    expect(run(['second-factor', 'required', ...directory, 'example.com']).status).toBe(0);
+    expect(run(['disable', ...directory, 'carol@example.com']).status).toBe(0);
+    expect(await stored()).toMatch(/^carol@example\.com:.*::::::login=none\n@example\.com:::::::login=second-factor$/m);
+    expect(run(['second-factor', 'optional', ...directory, 'example.com']).status).toBe(0);
+    expect(run(['enable', ...directory, 'carol@example.com']).status).toBe(0);
+    expect(await stored()).toMatch(/^carol@example\.com:[^:]*::::::$/m);
+    expect(run(['remove', ...directory, 'carol@example.com']).status).toBe(0);
+  }, 60_000);
+
   test('does not lose a user that someone else adds at the same time, also not the first one', async () => {
     const location = 's3://mail-users-test/raced';
     const intruder = new UserDirectory(location, s3);
@@ -131,6 +161,19 @@ describeWithS3('mail-users', () => {
     ['no password is given', ['add', '--directory', LOCATION, 'a@example.com'], '', 'no password on standard input'],
     ['the password is short', ['add', '--directory', LOCATION, 'a@example.com'], 'short\n', '8 characters or more'],
     ['the address is bad', ['add', '--directory', LOCATION, 'a'], `${PASSWORD}\n`, 'address must be name@domain'],
+    [
+      'an app password has no protocols',
+      ['app-password', 'add', '--directory', LOCATION, '--name', 'phone', 'a@example.com'],
+      '',
+      '--protocols is missing',
+    ],
+    ['half of the command is missing', ['app-password', '--directory', LOCATION], '', 'command must be add'],
+    [
+      'an option is for another command',
+      ['disable', '--directory', LOCATION, '--name', 'phone', 'a@example.com'],
+      '',
+      '--name goes with app-password add and app-password revoke only',
+    ],
     ['the user is unknown', ['remove', '--directory', LOCATION, 'nobody@example.com'], '', 'is not a user'],
   ])(
     'fails when %s',

@@ -1,4 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { checkAddress, scramVerifier, UserFile } from '../../bin/users/user-file';
 
 const PASSWORD = 'correct horse';
@@ -102,4 +106,154 @@ test.each([
   ['a user twice', 'a@b.de:{X}y\n\na@b.de:{X}z\n', 'line 3: a@b.de is there twice'],
 ])('fails when the file has %s', (_name, text, message) => {
   expect(() => UserFile.parse(text)).toThrow(message);
+});
+
+describe('app passwords', () => {
+  const withAlice = () => {
+    const file = UserFile.parse();
+    file.add('alice@example.com', PASSWORD, { quota: '10G' });
+    return file;
+  };
+
+  test('are five groups of four, the first of which the file shows', () => {
+    const file = withAlice();
+    const password = file.addAppPassword('Alice@example.com', 'phone', ['imap', 'smtp', 'imap']);
+    expect(password).toMatch(/^([a-z2-7]{4}-){4}[a-z2-7]{4}$/);
+    const [line] = file.toString().split('\n');
+    expect(line.split(':')[7]).toMatch(
+      new RegExp(`^userdb_quota_storage_size=10G app_password=${password.slice(0, 4)},phone,imap\\+smtp,100000,[^ ]+$`),
+    );
+    expect(line).not.toContain(password.slice(5));
+  });
+
+  test('can be read from the file again, and revoked one by one', () => {
+    const file = withAlice();
+    file.addAppPassword('alice@example.com', 'phone', ['imap']);
+    file.addAppPassword('alice@example.com', 'scanner', ['smtp']);
+    const again = UserFile.parse(file.toString());
+    expect(again.appPasswords('alice@example.com').map(({ name, protocols }) => [name, protocols])).toEqual([
+      ['phone', ['imap']],
+      ['scanner', ['smtp']],
+    ]);
+    again.revokeAppPassword('alice@example.com', 'phone');
+    expect(again.appPasswords('alice@example.com').map(({ name }) => name)).toEqual(['scanner']);
+    expect(again.toString()).toContain('userdb_quota_storage_size=10G app_password=');
+  });
+
+  test.each<[string, (file: UserFile) => void, string]>([
+    ['the user is unknown', (file) => file.addAppPassword('bob@example.com', 'phone', ['imap']), 'is not a user'],
+    ['the name has a comma', (file) => file.addAppPassword('alice@example.com', 'a,b', ['imap']), 'must be 1 to 40'],
+    ['the protocol is unknown', (file) => file.addAppPassword('alice@example.com', 'a', ['imaps']), 'got "imaps"'],
+    ['there is no protocol', (file) => file.addAppPassword('alice@example.com', 'a', []), 'got none'],
+    ['there is none to revoke', (file) => file.revokeAppPassword('alice@example.com', 'a'), 'has no app password a'],
+    [
+      'the name is taken',
+      (file) => [1, 2].forEach(() => file.addAppPassword('alice@example.com', 'a', ['imap'])),
+      'has an app password a already',
+    ],
+  ])('fails when %s', (_what, change, message) => {
+    expect(() => change(withAlice())).toThrow(message);
+  });
+});
+
+test('disabling a user keeps that a second factor is required', () => {
+  const file = UserFile.parse();
+  file.add('alice@example.com', PASSWORD);
+  file.requireSecondFactor('alice@example.com', true);
+  file.setEnabled('alice@example.com', false);
+  expect(file.toString()).toMatch(/::::::login=second-factor login=none\n$/);
+  file.setEnabled('alice@example.com', true);
+  expect(file.toString()).toMatch(/::::::login=second-factor\n$/);
+  file.requireSecondFactor('alice@example.com', false);
+  expect(file.toString()).toMatch(/::::::\n$/);
+});
+
+test('a second factor can be required of a domain, once', () => {
+  const file = UserFile.parse('# staff\n');
+  file.requireSecondFactor('Example.com', true);
+  file.requireSecondFactor('example.com', true);
+  expect(file.toString()).toBe('# staff\n@example.com:::::::login=second-factor\n');
+  const again = UserFile.parse(file.toString());
+  expect(again.addresses()).toEqual([]);
+  again.requireSecondFactor('example.com', false);
+  expect(again.toString()).toBe('# staff\n');
+  expect(() => again.requireSecondFactor('localhost', true)).toThrow('address must be');
+});
+
+describe('what nodes make of it', () => {
+  let folder: string;
+  beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'users-'))));
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  /** Runs the script of the nodes; what it wrote, by name. */
+  const split = (text: string) => {
+    writeFileSync(join(folder, 'object'), text);
+    const script = join(__dirname, '../../assets/node/libexec/directory/users.awk');
+    const args = ['-v', 'domains=example.com example.org', '-v', `out=${folder}`, '-f', script, join(folder, 'object')];
+    const { status, stdout } = spawnSync('awk', args, { encoding: 'utf8' });
+    const read = (name: string) => readFileSync(join(folder, name), 'utf8');
+    return { status, stdout, users: read('users'), appPasswords: read('app-passwords'), noLogin: read('no-login') };
+  };
+  const NOBODY = /^alice@example\.com:\{SCRAM-SHA-256\}100000,[^,]+,A{43}=,A{43}=::::::$/m;
+
+  test('users keep their password, and app passwords have a file of their own', () => {
+    const file = UserFile.parse();
+    file.add('alice@example.com', PASSWORD);
+    const [line] = file.toString().split('\n');
+    const password = file.addAppPassword('alice@example.com', 'phone', ['imap', 'smtp']);
+    const made = split(file.toString());
+    expect(made).toMatchObject({ status: 0, stdout: '', users: `${line}\n`, noLogin: '' });
+    expect(made.appPasswords).toMatch(
+      new RegExp(`^alice@example\\.com:${password.slice(0, 4)}:imap\\+smtp:phone:\\{SCRAM-SHA-256\\}100000,[^:]+\n$`),
+    );
+  });
+
+  test.each([['alice@example.com'], ['example.com']])(
+    'the password is nobody’s where %s needs a second factor',
+    (whom) => {
+      const file = UserFile.parse();
+      file.add('alice@example.com', PASSWORD);
+      file.add('alice@example.org', PASSWORD);
+      file.addAppPassword('alice@example.com', 'phone', ['imap']);
+      file.requireSecondFactor(whom, true);
+      const made = split(file.toString());
+      expect(made).toMatchObject({ status: 0, noLogin: '' });
+      expect(made.users).toMatch(NOBODY);
+      expect(made.users).toContain(file.toString().split('\n')[1]);
+      expect(made.appPasswords).toContain('alice@example.com:');
+    },
+  );
+
+  test('who is disabled has no password of any kind', () => {
+    const file = UserFile.parse();
+    file.add('alice@example.com', PASSWORD);
+    file.addAppPassword('alice@example.com', 'phone', ['imap']);
+    file.setEnabled('alice@example.com', false);
+    const made = split(file.toString());
+    expect(made).toMatchObject({ status: 0, appPasswords: '', noLogin: 'alice@example.com\n' });
+    expect(made.users).toMatch(NOBODY);
+  });
+
+  const verifier = scramVerifier(PASSWORD);
+  const scram = verifier.slice('{SCRAM-SHA-256}'.length);
+  test.each([
+    [`app_password=abcd,phone,imaps,${scram}`, "unknown protocol 'imaps'"],
+    [`app_password=ABCD,phone,imap,${scram}`, 'is not ID,NAME,PROTOCOLS'],
+    [`app_password=abcd,phone,imap,${scram.replace('100000', '4096')}`, 'is not ID,NAME,PROTOCOLS'],
+    ['app_password=abcd,phone,imap,secret', 'is not ID,NAME,PROTOCOLS'],
+    [`app_password=abcd,a,imap,${scram} app_password=abcd,b,imap,${scram}`, 'two app passwords'],
+    ['login=sometimes', "unknown field 'login=sometimes'"],
+  ])('a file with %j is refused', (fields, problem) => {
+    expect(split(`alice@example.com:${verifier}::::::${fields}\n`)).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining(problem),
+    });
+  });
+
+  test.each([
+    ['@example.net:::::::login=second-factor', 'example.net'],
+    ['@example.com:::::::login=none', 'a line for a domain must be'],
+  ])('a file with the line %j is refused', (line, problem) => {
+    expect(split(`${line}\n`)).toMatchObject({ status: 1, stdout: expect.stringContaining(problem) });
+  });
 });

@@ -2,8 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
+import { Construct } from 'constructs';
 import { handler, SiteRequest } from '../../handlers/discovery';
 import { MailService } from '../../lib/access';
+import { ISingleSignOn, OpenIdOptions, SingleSignOn } from '../../lib/directory';
 import { MailDns } from '../../lib/dns';
 import { MailKey } from '../../lib/security';
 import { testStack } from '../support/apps';
@@ -14,17 +16,23 @@ siteOf(stack);
 const template = Template.fromStack(stack);
 
 beforeAll(() => {
-  const functions = Object.values(template.findResources('AWS::Lambda::Function'));
   // What the function is really given.
-  process.env.SITE = functions.map(({ Properties }) => Properties.Environment?.Variables?.SITE).find(Boolean);
+  process.env.SITE = settingsIn(template);
 });
 
 afterAll(() => {
   process.env = saved;
 });
 
-function siteOf(scope: Stack): MailDns {
+/** Settings that the function of the stack is given. */
+function settingsIn(made: Template): string | undefined {
+  const functions = Object.values(made.findResources('AWS::Lambda::Function'));
+  return functions.map(({ Properties }) => Properties.Environment?.Variables?.SITE).find(Boolean);
+}
+
+function siteOf(scope: Stack, singleSignOn?: ISingleSignOn): MailDns {
   return new MailDns(scope, 'Dns', {
+    singleSignOn,
     domains: ['example.com', 'example.org'],
     hostname: 'mail.example.com',
     hostedZone: PublicHostedZone.fromPublicHostedZoneAttributes(scope, 'Zone', {
@@ -101,6 +109,45 @@ test.each([
   ]);
   // Nothing about the other domain.
   expect(elements.filter(({ path }) => path.endsWith('/domain')).map(({ text }) => text)).toEqual(['example.org']);
+});
+
+describe('with a provider where people sign in', () => {
+  const provider = { issuer: 'https://login.example.com/realms/staff', clientId: 'mail' };
+  const urls = {
+    authorizationUrl: 'https://login.example.com/auth?a=1&b=2',
+    tokenUrl: 'https://login.example.com/token',
+  };
+  const told = async (options: OpenIdOptions) => {
+    const scope = testStack();
+    const before = process.env.SITE;
+    const bound = { hostname: 'mail.example.com', encryptionKey: new MailKey(scope, 'SignInKey').key };
+    siteOf(scope, SingleSignOn.openId(options).bind(new Construct(scope, 'SignIn'), bound));
+    process.env.SITE = settingsIn(Template.fromStack(scope));
+    try {
+      const { body } = await ask('GET', 'https://autoconfig.example.com/mail/config-v1.1.xml');
+      return parse(body).map(({ path, text }) => `${path.replace(/^.*\//, '')} ${text}`);
+    } finally {
+      process.env.SITE = before;
+    }
+  };
+
+  test('clients are told to get a token there, or else to ask for a password', async () => {
+    const lines = await told({ ...provider, ...urls });
+    expect(lines.filter((line) => line.startsWith('authentication '))).toEqual(
+      [1, 2, 3, 4].flatMap(() => ['authentication OAuth2', 'authentication password-cleartext']),
+    );
+    expect(lines.slice(-5)).toEqual([
+      'issuer login.example.com',
+      'scope openid email offline_access',
+      'authURL https://login.example.com/auth?a=1&b=2',
+      'tokenURL https://login.example.com/token',
+      'clientID mail',
+    ]);
+  });
+
+  test('clients are told nothing that they could not begin with', async () => {
+    expect(await told(provider)).not.toContainEqual(expect.stringMatching(/OAuth2|issuer/));
+  });
 });
 
 function outlook(address: string, schema = 'outlook/responseschema/2006a'): string {

@@ -1,6 +1,14 @@
 import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { MailService, MailStack, MailStackProps, NodeCertificate, OutboundRelay, RetentionProfile } from '../../lib';
+import {
+  MailService,
+  MailStack,
+  MailStackProps,
+  NodeCertificate,
+  OutboundRelay,
+  RetentionProfile,
+  SingleSignOn,
+} from '../../lib';
 
 interface Statement {
   readonly Effect: 'Allow' | 'Deny';
@@ -18,6 +26,7 @@ const stacks: [string, MailStackProps][] = [
       services: MailService.all(),
       dns: {},
       relay: OutboundRelay.ses(),
+      singleSignOn: SingleSignOn.cognito(),
       journal: {},
       backup: {},
       shieldAdvanced: true,

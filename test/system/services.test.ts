@@ -1,13 +1,16 @@
+import * as path from 'node:path';
 import { journalSuite } from './journal.suite';
 import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
 import { securitySuite } from './security.suite';
+import { signInSuite } from './sign-in.suite';
 import { useSystem } from './system';
 
 /** What is built on the nodes, and attacks on them. */
-const system = useSystem();
+const system = useSystem(path.join(__dirname, 'services.config.ts'));
 
 describe('journal', () => journalSuite(system));
 describe('restore', () => restoreSuite(system));
 describe('relay', () => relaySuite(system));
+describe('sign-in', () => signInSuite(system));
 describe('security', () => securitySuite(system));

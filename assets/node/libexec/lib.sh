@@ -75,6 +75,16 @@ load_environment() {
     check_key MAIL_RELAY_SECRET '.+'
     check_key MAIL_RELAY_CONFIGURATION_SET '[A-Za-z0-9_-]+'
   fi
+  if [[ -n ${MAIL_TOKEN_ISSUER:-} ]]; then
+    # These stand in Dovecot's configuration, where % and $ mean something.
+    local word='[A-Za-z0-9._~:/@+-]+'
+    check_key MAIL_TOKEN_ISSUER "https://$host(/[A-Za-z0-9._~/-]*)?"
+    check_key MAIL_TOKEN_AUDIENCES "$word( $word)*"
+    check_key MAIL_TOKEN_CLIENTS "$word( $word)*"
+    check_key MAIL_TOKEN_CLAIM '[A-Za-z0-9_]+'
+    check_key MAIL_TOKEN_LIFETIME_MAX '[1-9][0-9]*'
+    [[ -z ${MAIL_TOKEN_SCOPE:-} ]] || check_key MAIL_TOKEN_SCOPE "$word"
+  fi
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
     acm-acme)
@@ -143,11 +153,18 @@ derive_environment() {
     MAIL_RELAY_SENDERS="inline:{$MAIL_RELAY_SENDERS }"
   fi
   MAIL_RELAY_CONFIGURATION_SET=${MAIL_RELAY_CONFIGURATION_SET:-}
+  # Tokens are not offered without an issuer; what else their files need stands for nothing then.
+  MAIL_TOKEN_ISSUER=${MAIL_TOKEN_ISSUER:-} MAIL_TOKEN_AUDIENCES=${MAIL_TOKEN_AUDIENCES:-} MAIL_TOKEN_SCOPE=${MAIL_TOKEN_SCOPE:-}
+  MAIL_TOKEN_CLAIM=${MAIL_TOKEN_CLAIM:-email} MAIL_TOKEN_LIFETIME_MAX=${MAIL_TOKEN_LIFETIME_MAX:-900}
+  MAIL_TOKEN_MECHANISMS=${MAIL_TOKEN_ISSUER:+ oauthbearer xoauth2}
+  MAIL_TOKEN_CONFIGURATION_URL=${MAIL_TOKEN_ISSUER:+${MAIL_TOKEN_ISSUER%/}/.well-known/openid-configuration}
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
     MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
-    MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET
+    MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET \
+    MAIL_TOKEN_ISSUER MAIL_TOKEN_AUDIENCES MAIL_TOKEN_SCOPE MAIL_TOKEN_CLAIM MAIL_TOKEN_LIFETIME_MAX MAIL_TOKEN_MECHANISMS \
+    MAIL_TOKEN_CONFIGURATION_URL
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.

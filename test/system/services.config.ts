@@ -1,0 +1,10 @@
+import { type MailConfig } from '../../bin/mail-config';
+import local from '../../local/mail.config';
+
+/** The local cluster with an identity provider, which sign-in.suite.ts runs. */
+const config: MailConfig = {
+  ...local,
+  singleSignOn: { issuer: 'https://login.example.com', clientId: 'mail-clients' },
+};
+
+export default config;
