@@ -27,7 +27,7 @@ Gets mail back from the journal. Run again, it goes on where it was; what is in 
   --wait              waits until S3 has brought back what is in Glacier, and restores that, too
   --wait-interval s   seconds between looks at it (900)
   --tier, --days      how it is asked for: Standard (default), Bulk, Expedited; days that it can then be read (7)
-  --concurrency n     messages at once (16)
+  --concurrency n     messages at once (128)
   --connections n     connections to one mailbox (4)
 
 The password of the login is asked for, or read from the first line of standard input. The last line of output is JSON.
@@ -57,7 +57,7 @@ async function main(): Promise<void> {
       'wait-interval': { type: 'string', default: '900' },
       tier: { type: 'string', default: 'Standard' },
       days: { type: 'string', default: '7' },
-      concurrency: { type: 'string', default: '16' },
+      concurrency: { type: 'string', default: '128' },
       connections: { type: 'string', default: '4' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -97,7 +97,7 @@ async function main(): Promise<void> {
     },
     folder: values.folder ?? `Restored/${new Date().toISOString().slice(0, 10)}`,
     envelopes: values.envelopes,
-    concurrency: whole('--concurrency', values.concurrency, 256),
+    concurrency: whole('--concurrency', values.concurrency, 1024),
     connections: whole('--connections', values.connections, 16),
     flags: values.seen ? ['\\Seen'] : [],
     dryRun: values['dry-run'],

@@ -200,7 +200,9 @@ export function restoreSuite(system: () => System): void {
     await arrived(user, subjects.length);
     await take(user, 'all');
     let kicked = 0;
-    const ran = await restore(['--user', user.address, '--folder', FOLDER, '--connections', '2'], async () => {
+    // Few at once, for it is over too soon otherwise.
+    const slowly = ['--connections', '2', '--concurrency', '2'];
+    const ran = await restore(['--user', user.address, '--folder', FOLDER, ...slowly], async () => {
       const kick = `doveadm kick ${user.address} | tail -n 1`;
       for (const least of [5, 30]) {
         await waitFor('some of it', 60_000, async () => ((await kept(user, FOLDER)).length > least ? true : undefined));
