@@ -1,7 +1,7 @@
 /**
  * `npm run bench:restore`: mail comes back from the journal into a mailbox of a node (README.md).
  *
- *     npm run bench:restore -- [--count 6000] [--bytes 4096] [--connections 4] [--concurrency 128]
+ *     npm run bench:restore -- [--count 6000] [--bytes 4096] [--connections 4] [--concurrency 256]
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -26,7 +26,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: '6000' },
     bytes: { type: 'string', default: '4096' },
     connections: { type: 'string', default: '4' },
-    concurrency: { type: 'string', default: '128' },
+    concurrency: { type: 'string', default: '256' },
   },
 });
 
@@ -66,7 +66,7 @@ async function measure(cluster: LocalCluster, s3: ReplayedS3, progress: Progress
     return new Promise((resolve, reject) => {
       const child = execFile(
         process.execPath,
-        [...(process.env.PROF?.split(' ') ?? []), command, ...from, ...how, '--user', user.address, '--folder', FOLDER, ...more],
+        [command, ...from, ...how, '--user', user.address, '--folder', FOLDER, ...more],
         { env: { ...env, NODE_EXTRA_CA_CERTS: cluster.authority.certificateFile } },
         (_error, stdout, stderr) => {
           const last = stdout.trim().split('\n').at(-1);
@@ -80,15 +80,16 @@ async function measure(cluster: LocalCluster, s3: ReplayedS3, progress: Progress
 
   // moto answers each request once, which takes longer than all the rest; from then on its answers are repeated.
   const dry = await progress.longStep('dry run', () => restore('--dry-run'));
-  const [nodeBefore, clientBefore] = [cpuSeconds(node.name), process.resourceUsage()];
+  const before = cpuSeconds(node.name);
   const first = await progress.longStep('restore', () => restore());
+  const nodeCpu = cpuSeconds(node.name) - before;
   const again = await progress.longStep('restore again', () => restore());
-  const nodeCpu = cpuSeconds(node.name) - nodeBefore;
   const found = await progress.longStep('comparison', () => digestsIn(cluster, user, node.address));
   rmSync(command, { force: true });
 
-  console.log(`dry run ${dry.perSecond}/s, again ${again.perSecond}/s; node ${significant(nodeCpu)} s of processor`);
-  void clientBefore;
+  const each = significant((1000 * nodeCpu) / first.restored);
+  console.log(`dry run ${dry.perSecond}/s; the node took ${each} ms of processor for each message`);
+  if (again.restored > 0) throw new Error(`restored again, it put in ${again.restored} messages once more`);
   console.log(
     JSON.stringify({
       restored: first.restored,
@@ -96,7 +97,6 @@ async function measure(cluster: LocalCluster, s3: ReplayedS3, progress: Progress
       missing: digests.filter((digest) => !found.has(digest)).length,
       duplicates: [...found.values()].reduce((sum, count) => sum + count - 1, 0),
       perSecond: first.perSecond,
-      restoredAgain: again.restored,
     }),
   );
 }
