@@ -2,6 +2,7 @@ import { journalSuite } from './journal.suite';
 import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
 import { securitySuite } from './security.suite';
+import { storeCheckSuite } from './store-check.suite';
 import { useSystem } from './system';
 
 /** What is built on the nodes, and attacks on them. */
@@ -9,5 +10,6 @@ const system = useSystem();
 
 describe('journal', () => journalSuite(system));
 describe('restore', () => restoreSuite(system));
+describe('restored store', () => storeCheckSuite(system));
 describe('relay', () => relaySuite(system));
 describe('security', () => securitySuite(system));
