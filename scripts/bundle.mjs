@@ -32,7 +32,7 @@ for (const name of readdirSync('handlers').filter((entry) => existsSync(`handler
   });
 }
 
-for (const command of ['mail-dns', 'mail-preflight', 'mail-restore', 'mail-users', 'verify-evidence']) {
+for (const command of ['mail-dns', 'mail-erase', 'mail-preflight', 'mail-restore', 'mail-users', 'verify-evidence']) {
   await build({
     ...common,
     target: 'node20',

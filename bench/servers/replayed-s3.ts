@@ -52,7 +52,11 @@ function serve(origin: string): void {
       response.on('data', (chunk) => chunks.push(chunk));
       response.on('end', () => {
         const { statusCode = 500, headers } = response;
-        const fresh = { status: statusCode, headers: { ...headers, connection: 'keep-alive' }, body: Buffer.concat(chunks) };
+        const fresh = {
+          status: statusCode,
+          headers: { ...headers, connection: 'keep-alive' },
+          body: Buffer.concat(chunks),
+        };
         if (statusCode === 200 && (ask.method === 'GET' || ask.method === 'HEAD')) known.set(name, fresh);
         give(fresh, reply);
       });

@@ -241,19 +241,23 @@ export class Mailbox {
     const { protocol, hostname, port } = new URL(this.server.url);
     const secure = protocol === 'imaps:';
     // Its types name only some of what it takes.
-    const options: ConstructorParameters<typeof ImapFlow>[0] & { doSTARTTLS?: boolean; disableCompression?: boolean } = {
-      host: hostname,
-      port: Number(port || (secure ? 993 : 143)),
-      secure,
-      ...(secure ? {} : { doSTARTTLS: true }),
-      servername: this.server.tlsName,
-      tls: { rejectUnauthorized: true, ...(this.server.tlsName ? { servername: this.server.tlsName } : {}) } as object,
-      auth: { user: this.login, pass: this.server.password },
-      logger: false,
-      disableAutoIdle: true,
-      // It costs both ends more processor than all the rest of an APPEND.
-      disableCompression: true,
-    };
+    const options: ConstructorParameters<typeof ImapFlow>[0] & { doSTARTTLS?: boolean; disableCompression?: boolean } =
+      {
+        host: hostname,
+        port: Number(port || (secure ? 993 : 143)),
+        secure,
+        ...(secure ? {} : { doSTARTTLS: true }),
+        servername: this.server.tlsName,
+        tls: {
+          rejectUnauthorized: true,
+          ...(this.server.tlsName ? { servername: this.server.tlsName } : {}),
+        } as object,
+        auth: { user: this.login, pass: this.server.password },
+        logger: false,
+        disableAutoIdle: true,
+        // It costs both ends more processor than all the rest of an APPEND.
+        disableCompression: true,
+      };
     const client = new ImapFlow(options);
     client.on('error', () => undefined); // the failed command reports it as well
     return client;

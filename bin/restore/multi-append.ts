@@ -32,7 +32,10 @@ export async function appendMany(
   const parts = messages.flatMap(({ message, date }) => {
     // A literal with NUL must say so: https://www.rfc-editor.org/rfc/rfc3516
     const literal8 = message.includes(0) ? '~' : '';
-    return [Buffer.from(` (${flags.join(' ')}) "${formatDateTime(date)}" ${literal8}{${message.length}+}\r\n`), message];
+    return [
+      Buffer.from(` (${flags.join(' ')}) "${formatDateTime(date)}" ${literal8}{${message.length}+}\r\n`),
+      message,
+    ];
   });
   try {
     const answer = await (client as unknown as Commands).exec('APPEND', [

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { subjectOf } from '../users/user-file';
 import { Budget } from './budget';
 import { JournalKey, parseKey, tagOf } from './journal-key';
 import { BrokenError, JournalMessage, messageIdOf, readMessage } from './journal-message';
@@ -34,6 +35,11 @@ export interface Selection {
    * @default - all
    */
   readonly message?: string;
+  /**
+   * People whose mail was erased and stays so: SHA-256 of their addresses (`Erasure.subject`).
+   * @default - nobody
+   */
+  readonly erased?: ReadonlySet<string>;
   /** Only what was accepted at this time or later. */
   readonly from: Date;
   /** Only what was accepted before. */
@@ -123,11 +129,14 @@ export class Restore {
   private readonly key?: JournalKey;
   private readonly memory = new Budget(MEMORY);
 
-  /** @throws when neither user nor domain is given, or both */
+  /** @throws when neither user nor domain is given, or both, or when the user's mail was erased */
   constructor(private readonly options: RestoreOptions) {
     const { user, domain, also = [], message, from, to, sent = false } = options.selection;
     if ((user === undefined) === (domain === undefined)) {
       throw new Error('a user or a domain is expected, and not both');
+    }
+    if (user !== undefined && options.selection.erased?.has(subjectOf(user))) {
+      throw new Error(`mail of ${user} was erased, or is about to be; "mail-erase undo" ends that`);
     }
     this.addresses = new Set([...(user === undefined ? [] : [user]), ...also].map((address) => address.toLowerCase()));
     this.tags = new Set([...this.addresses].map(tagOf));
@@ -267,7 +276,9 @@ export class Restore {
       const isUsers = addresses.some((name) => this.addresses.has(name) || this.addresses.has(withoutDetail(name)));
       return isUsers ? [user.toLowerCase()] : [];
     }
-    return [...new Set(addresses.map(withoutDetail))].filter((name) => name.endsWith(`@${domain!.toLowerCase()}`));
+    return [...new Set(addresses.map(withoutDetail))]
+      .filter((name) => name.endsWith(`@${domain!.toLowerCase()}`))
+      .filter((name) => !this.options.selection.erased?.has(subjectOf(name)));
   }
 
   private async isThere(user: string, { queueId }: JournalKey, size: number): Promise<boolean> {

@@ -1,3 +1,4 @@
+import { erasureSuite } from './erasure.suite';
 import { journalSuite } from './journal.suite';
 import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
@@ -11,5 +12,6 @@ const system = useSystem();
 describe('journal', () => journalSuite(system));
 describe('restore', () => restoreSuite(system));
 describe('restored store', () => storeCheckSuite(system));
+describe('erasure', () => erasureSuite(system));
 describe('relay', () => relaySuite(system));
 describe('security', () => securitySuite(system));
