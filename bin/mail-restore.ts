@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { JournalReader, Tier, TIERS } from './restore/journal-reader';
 import { Restore, RestoreReport } from './restore/restore-mail';
 import { readLine } from './users/read-password';
+import { UserDirectory } from './users/user-directory';
 
 // The SDK's notice about Node.js 20 would stand among the progress.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
@@ -21,13 +22,14 @@ Gets mail back from the journal. Run again, it goes on where it was; what is in 
   --folder name       default Restored/ and today's date; INBOX puts it where it was delivered
   --seen              not as unread
   --envelopes         reads each message of that time to see whom it is to, details (bob+lists@…) included
+  --directory object  s3://bucket/users: nothing goes to those whose mail was erased (MAIL_DIRECTORY_OBJECT)
   --login name        login at the IMAP server, {user} stands for the address (default {user})
   --tls-name name     name that the server's certificate must have, if not the host's
   --dry-run           reads and checks everything, changes nothing
   --wait              waits until S3 has brought back what is in Glacier, and restores that, too
   --wait-interval s   seconds between looks at it (900)
   --tier, --days      how it is asked for: Standard (default), Bulk, Expedited; days that it can then be read (7)
-  --concurrency n     messages at once (16)
+  --concurrency n     messages at once (256)
   --connections n     connections to one mailbox (4)
 
 The password of the login is asked for, or read from the first line of standard input. The last line of output is JSON.
@@ -50,6 +52,7 @@ async function main(): Promise<void> {
       folder: { type: 'string' },
       seen: { type: 'boolean', default: false },
       envelopes: { type: 'boolean', default: false },
+      directory: { type: 'string', default: process.env.MAIL_DIRECTORY_OBJECT },
       login: { type: 'string' },
       'tls-name': { type: 'string' },
       'dry-run': { type: 'boolean', default: false },
@@ -57,7 +60,7 @@ async function main(): Promise<void> {
       'wait-interval': { type: 'string', default: '900' },
       tier: { type: 'string', default: 'Standard' },
       days: { type: 'string', default: '7' },
-      concurrency: { type: 'string', default: '16' },
+      concurrency: { type: 'string', default: '256' },
       connections: { type: 'string', default: '4' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -88,16 +91,19 @@ async function main(): Promise<void> {
     throw new Error(`--tier must be ${TIERS.join(', ')}, got ${tier}`);
   }
   const reader = new JournalReader(journal);
+  const { directory } = values;
+  const erasures = directory === undefined ? [] : (await new UserDirectory(directory).read()).erasures();
   const options = {
     journal: reader,
     selection: {
       ...{ user, domain, sent, message, also: values.also },
+      erased: new Set(erasures.map(({ subject }) => subject)),
       from: time('--from', values.from) ?? new Date(0),
       to: time('--to', values.to) ?? new Date(),
     },
     folder: values.folder ?? `Restored/${new Date().toISOString().slice(0, 10)}`,
     envelopes: values.envelopes,
-    concurrency: whole('--concurrency', values.concurrency, 256),
+    concurrency: whole('--concurrency', values.concurrency, 1024),
     connections: whole('--connections', values.connections, 16),
     flags: values.seen ? ['\\Seen'] : [],
     dryRun: values['dry-run'],

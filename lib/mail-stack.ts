@@ -392,6 +392,7 @@ export class MailStack extends Stack {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,
         fileSystemArn: this.store.storeArn,
+        clusterName: this.fleet.clusterName,
         fileSystemKey: this.encryptionKey,
         encryptionKey: this.encryptionKey,
       });

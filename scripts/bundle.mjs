@@ -13,6 +13,14 @@ await build({
   outfile: 'assets/node/agent/mail-agent.js',
 });
 
+// So does what checks a copy of the store (libexec/check-store).
+await build({
+  ...common,
+  target: 'node20',
+  entryPoints: ['bin/mail-check-store.ts'],
+  outfile: 'assets/node/agent/mail-check-store.js',
+});
+
 // One folder per handler, so that each is an asset of its own. Handlers take the SDK with them: the version in the
 // Lambda runtime may lack an API that they call.
 for (const name of readdirSync('handlers').filter((entry) => existsSync(`handlers/${entry}/index.ts`))) {
@@ -24,7 +32,7 @@ for (const name of readdirSync('handlers').filter((entry) => existsSync(`handler
   });
 }
 
-for (const command of ['mail-dns', 'mail-preflight', 'mail-restore', 'mail-users', 'verify-evidence']) {
+for (const command of ['mail-dns', 'mail-erase', 'mail-preflight', 'mail-restore', 'mail-users', 'verify-evidence']) {
   await build({
     ...common,
     target: 'node20',

@@ -198,7 +198,7 @@ start_services() {
   problem=$(postconf -n 2>&1 >/dev/null) || die "Postfix's configuration: ${problem//$'\n'/; }"
 
   local units=(mail-control.socket mail-quota.socket mail-ring.path dovecot.service postfix.service mail-directory-sync.timer
-    mail-certificate.timer mail-maintenance.timer mail-clock.timer mail-agent.service)
+    mail-certificate.timer mail-maintenance.timer mail-clock.timer mail-erase.path mail-erase.timer mail-agent.service)
   local optional=()
   [[ $MAIL_SESSION_MANAGER == no ]] || optional+=(mail-session-manager.service)
   [[ -z ${MAIL_JOURNAL_BUCKET:-} ]] || units+=(mail-journal.socket mail-journal.service)

@@ -14,6 +14,8 @@ export interface JournalKey {
   readonly digest: string;
   /** When the message was accepted, milliseconds since 1970; whole seconds. */
   readonly arrival: number;
+  /** Bytes of an object that can be read at once, where the listing said so. */
+  readonly size?: number;
 }
 
 /** @returns nothing when the name is not one of the journal's */

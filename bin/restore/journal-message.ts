@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { JournalKey } from './journal-key';
-import { NoZstdError, unpack } from './unpack';
+import { unpack } from './unpack';
 
 /** An object as S3 gave it. */
 export interface StoredObject {
@@ -42,7 +42,7 @@ export async function readMessage(
     throw new BrokenError(`its SHA-256 is ${sha256}, S3 has ${checksum}`);
   }
   const content = await unpack(body).catch((error: Error) => {
-    throw error instanceof NoZstdError ? error : new BrokenError(`it can't be unpacked: ${error.message}`);
+    throw new BrokenError(`it can't be unpacked: ${error.message}`);
   });
   const found = createHash('sha256').update(content).digest('hex').slice(0, digest.length);
   if (found !== digest) {

@@ -6,12 +6,15 @@ import {
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
-import { hourFolder, JournalKey, parseKey } from './journal-key';
+import { arrivalOf, hourFolder, JournalKey, parseKey } from './journal-key';
 import { BrokenError, StoredObject } from './journal-message';
 
 /** How fast S3 brings objects back from Glacier, and at what price. Deep Archive has no `Expedited`. */
 export const TIERS = ['Standard', 'Bulk', 'Expedited'] as const;
 export type Tier = (typeof TIERS)[number];
+
+/** Objects of these classes must be asked for before they can be read. */
+const FROZEN: readonly string[] = ['GLACIER', 'DEEP_ARCHIVE'];
 
 /** The journal's bucket, only to read. */
 export class JournalReader {
@@ -42,10 +45,30 @@ export class JournalReader {
     const last = hourFolder(to);
     try {
       for await (const { Contents = [] } of pages) {
-        for (const { Key } of Contents) {
+        for (const { Key, Size, StorageClass } of Contents) {
           if (Key! > last && !Key!.startsWith(last)) return;
           const key = parseKey(Key!);
-          if (key && key.arrival >= from.getTime() && key.arrival < to.getTime()) yield key;
+          if (key && key.arrival >= from.getTime() && key.arrival < to.getTime()) {
+            yield FROZEN.includes(StorageClass ?? '') ? key : { ...key, size: Size };
+          }
+        }
+      }
+    } catch (error) {
+      throw this.explain(error);
+    }
+  }
+
+  /** Objects of the message that was accepted under this id: one, or more when the same was stored with different contents. */
+  public async *keysOf(queueId: string): AsyncGenerator<JournalKey> {
+    const Prefix = `${hourFolder(new Date(arrivalOf(queueId)))}${queueId}-`;
+    try {
+      for await (const { Contents = [] } of paginateListObjectsV2(
+        { client: this.client },
+        { Bucket: this.bucket, Prefix },
+      )) {
+        for (const { Key } of Contents) {
+          const key = parseKey(Key!);
+          if (key) yield key;
         }
       }
     } catch (error) {
@@ -67,18 +90,26 @@ export class JournalReader {
   /**
    * The object; `archived` when it must be asked for first; nothing when there is no such object.
    *
+   * @param begin asked, with its metadata and the message's bytes, whether the object shall be read; may take its time
+   * @returns nothing, too, when it shall not
    * @throws BrokenError when it is not what S3 has the checksum of
    */
-  public async read(key: string): Promise<StoredObject | 'archived' | undefined> {
+  public async read(
+    key: string,
+    begin: (metadata: Readonly<Record<string, string>>, bytes: number) => Promise<boolean>,
+  ): Promise<StoredObject | 'archived' | undefined> {
     try {
       const object = await this.client.send(
         new GetObjectCommand({ Bucket: this.bucket, Key: key, ChecksumMode: 'ENABLED' }),
       );
-      return {
-        body: Buffer.from(await object.Body!.transformToByteArray()),
-        checksum: object.ChecksumSHA256,
-        metadata: object.Metadata ?? {},
-      };
+      const metadata = object.Metadata ?? {};
+      if (!(await begin(metadata, Number(metadata['message-size'] ?? object.ContentLength)))) {
+        // So that the connection can be used again.
+        await object.Body!.transformToByteArray().catch(() => undefined);
+        return undefined;
+      }
+      const body = Buffer.from(await object.Body!.transformToByteArray());
+      return { body, checksum: object.ChecksumSHA256, metadata };
     } catch (error) {
       if (nameOf(error) === 'InvalidObjectState') return 'archived';
       if (nameOf(error) === 'NoSuchKey') return undefined;
@@ -123,7 +154,8 @@ export class JournalReader {
 function clientOfEnvironment(): S3Client {
   // A server of one's own has no DNS name for each bucket.
   const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
-  return new S3Client({ forcePathStyle, maxAttempts: 6 });
+  const agent = { keepAlive: true, maxSockets: 1024 };
+  return new S3Client({ forcePathStyle, maxAttempts: 6, requestHandler: { httpAgent: agent, httpsAgent: agent } });
 }
 
 function nameOf(error: unknown): string | undefined {

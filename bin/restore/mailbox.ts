@@ -2,10 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ImapFlow, ListResponse } from 'imapflow';
 import { arrivalOf, queueIdOf } from './journal-key';
 import { messageIdOf } from './journal-message';
+import { appendMany, canAppendMany } from './multi-append';
 
 const DAY = 24 * 60 * 60 * 1000;
 /** Messages whose header lines are asked for at once. */
 const FETCH = 1000;
+/** Messages and bytes that go in by one command. The server keeps all of them or none: a larger one costs more to repeat. */
+const BATCH = 64;
+const BATCH_BYTES = 8 << 20;
 /** A node that goes, or a mailbox that moves to another, is back by then. Milliseconds before each further attempt. */
 const PAUSES = [1000, 2000, 5000, 10_000, 20_000];
 
@@ -43,6 +47,15 @@ export interface MailboxOptions {
   readonly dryRun: boolean;
 }
 
+/** A message on its way into the mailbox. */
+interface Pending {
+  readonly queueId: string;
+  readonly message: Buffer;
+  readonly date: Date;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
 /** The server took the message in no way that a further attempt would change. */
 export class RefusedError extends Error {}
 
@@ -74,7 +87,8 @@ export class Mailbox {
   private readonly messageIds = new Set<string>();
   private readonly clients = new Set<ImapFlow>();
   private readonly idle: ImapFlow[] = [];
-  private readonly waiting: { resolve(client: ImapFlow): void; reject(error: unknown): void }[] = [];
+  /** What waits for a connection that is free. */
+  private readonly pending: Pending[] = [];
   private opening = 0;
   private lost?: unknown;
   private path: string;
@@ -109,23 +123,16 @@ export class Mailbox {
     const before = this.there.get(queueId);
     this.there.set(queueId, message.length);
     if (this.options.dryRun) return true;
-    const client = await this.take();
     try {
-      // It says nothing when the connection is gone.
-      if (!(await client.append(this.path, message, [...this.options.flags], date))) {
-        throw new Error(`${this.server.url}: the connection is gone`);
-      }
+      await new Promise<void>((resolve, reject) => {
+        this.pending.push({ queueId, message, date, resolve, reject });
+        this.pump();
+      });
     } catch (error) {
       if (before === undefined) this.there.delete(queueId);
       else this.there.set(queueId, before);
-      if (!isRefusal(error)) {
-        this.lose(error);
-        throw error;
-      }
-      this.giveBack(client);
-      throw new RefusedError(`${this.user}: ${textOf(error)}`);
+      throw error;
     }
-    this.giveBack(client);
     return true;
   }
 
@@ -134,35 +141,72 @@ export class Mailbox {
     this.clients.clear();
   }
 
-  /** A connection that is free, a new one while there may be more, or the next that is given back. */
-  private async take(): Promise<ImapFlow> {
-    if (this.lost) throw this.lost;
-    const client = this.idle.pop();
-    if (client) return client;
-    if (this.clients.size + this.opening >= this.options.connections) {
-      return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+  /** Gives what waits to connections that are free, as much as there is to each: while all are busy more comes together. */
+  private pump(): void {
+    if (this.lost) {
+      for (const { reject } of this.pending.splice(0)) reject(this.lost);
+      return;
     }
-    this.opening++;
-    try {
-      return await this.connect();
-    } catch (error) {
-      this.lose(error);
-      throw error;
-    } finally {
-      this.opening--;
+    while (this.pending.length > 0) {
+      const client = this.idle.pop();
+      if (!client) break;
+      void this.send(client, this.nextBatch());
+    }
+    if (this.pending.length > this.opening && this.clients.size + this.opening < this.options.connections) {
+      this.opening++;
+      this.connect()
+        .then((client) => this.idle.push(client))
+        .catch((error) => (this.lost ??= error))
+        .finally(() => {
+          this.opening--;
+          this.pump();
+        });
     }
   }
 
-  private giveBack(client: ImapFlow): void {
-    const next = this.waiting.shift();
-    if (next) next.resolve(client);
-    else this.idle.push(client);
+  private nextBatch(): Pending[] {
+    let count = 0;
+    let bytes = 0;
+    while (count < Math.min(BATCH, this.pending.length)) {
+      bytes += this.pending[count].message.length;
+      if (count > 0 && bytes > BATCH_BYTES) break;
+      count++;
+    }
+    return this.pending.splice(0, count);
   }
 
-  /** Nothing goes on here: whoever uses the mailbox opens it anew, and looks what is there. */
-  private lose(error: unknown): void {
-    this.lost ??= error;
-    for (const { reject } of this.waiting.splice(0)) reject(error);
+  /** Resolves when each of them is told what came of it. */
+  private async send(client: ImapFlow, batch: Pending[]): Promise<void> {
+    if (batch.length > 1 && canAppendMany(client)) {
+      try {
+        await appendMany(client, this.path, this.options.flags, batch);
+        for (const { resolve } of batch) resolve();
+        this.idle.push(client);
+        this.pump();
+        return;
+      } catch (error) {
+        // None of them is in the mailbox. One by one it shows which it was.
+        if (!isRefusal(error)) this.lost ??= error;
+      }
+    }
+    for (const { message, date, resolve, reject } of batch) {
+      if (this.lost) {
+        reject(this.lost);
+        continue;
+      }
+      try {
+        // It says nothing when the connection is gone.
+        if (!(await client.append(this.path, message, [...this.options.flags], date))) {
+          throw new Error(`${this.server.url}: the connection is gone`);
+        }
+        resolve();
+      } catch (error) {
+        if (!isRefusal(error)) this.lost ??= error;
+        reject(this.lost ?? new RefusedError(`${this.user}: ${textOf(error)}`));
+      }
+    }
+    if (!this.lost) this.idle.push(client);
+    this.pump();
   }
 
   private async connect(): Promise<ImapFlow> {
@@ -197,17 +241,23 @@ export class Mailbox {
     const { protocol, hostname, port } = new URL(this.server.url);
     const secure = protocol === 'imaps:';
     // Its types name only some of what it takes.
-    const options: ConstructorParameters<typeof ImapFlow>[0] & { doSTARTTLS?: boolean } = {
-      host: hostname,
-      port: Number(port || (secure ? 993 : 143)),
-      secure,
-      ...(secure ? {} : { doSTARTTLS: true }),
-      servername: this.server.tlsName,
-      tls: { rejectUnauthorized: true, ...(this.server.tlsName ? { servername: this.server.tlsName } : {}) } as object,
-      auth: { user: this.login, pass: this.server.password },
-      logger: false,
-      disableAutoIdle: true,
-    };
+    const options: ConstructorParameters<typeof ImapFlow>[0] & { doSTARTTLS?: boolean; disableCompression?: boolean } =
+      {
+        host: hostname,
+        port: Number(port || (secure ? 993 : 143)),
+        secure,
+        ...(secure ? {} : { doSTARTTLS: true }),
+        servername: this.server.tlsName,
+        tls: {
+          rejectUnauthorized: true,
+          ...(this.server.tlsName ? { servername: this.server.tlsName } : {}),
+        } as object,
+        auth: { user: this.login, pass: this.server.password },
+        logger: false,
+        disableAutoIdle: true,
+        // It costs both ends more processor than all the rest of an APPEND.
+        disableCompression: true,
+      };
     const client = new ImapFlow(options);
     client.on('error', () => undefined); // the failed command reports it as well
     return client;

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { subjectOf } from '../users/user-file';
+import { Budget } from './budget';
 import { JournalKey, parseKey, tagOf } from './journal-key';
 import { BrokenError, JournalMessage, messageIdOf, readMessage } from './journal-message';
 import { JournalReader, Tier } from './journal-reader';
@@ -6,6 +8,10 @@ import { ImapServer, Mailbox, RefusedError } from './mailbox';
 
 /** Mailboxes that are open at once; beyond it the one that was used least recently is closed. */
 const OPEN_MAX = 100;
+/** Bytes of messages in memory at once. */
+const MEMORY = 128 << 20;
+/** Objects up to this size are read in place of their metadata, which come with them: one request where it were two. */
+const SMALL = 16 << 10;
 /** Times that a message is tried when connections break. */
 const ATTEMPTS = 5;
 
@@ -29,6 +35,11 @@ export interface Selection {
    * @default - all
    */
   readonly message?: string;
+  /**
+   * People whose mail was erased and stays so: SHA-256 of their addresses (`Erasure.subject`).
+   * @default - nobody
+   */
+  readonly erased?: ReadonlySet<string>;
   /** Only what was accepted at this time or later. */
   readonly from: Date;
   /** Only what was accepted before. */
@@ -116,12 +127,16 @@ export class Restore {
   private readonly addresses: Set<string>;
   private readonly tags: Set<string>;
   private readonly key?: JournalKey;
+  private readonly memory = new Budget(MEMORY);
 
-  /** @throws when neither user nor domain is given, or both */
+  /** @throws when neither user nor domain is given, or both, or when the user's mail was erased */
   constructor(private readonly options: RestoreOptions) {
     const { user, domain, also = [], message, from, to, sent = false } = options.selection;
     if ((user === undefined) === (domain === undefined)) {
       throw new Error('a user or a domain is expected, and not both');
+    }
+    if (user !== undefined && options.selection.erased?.has(subjectOf(user))) {
+      throw new Error(`mail of ${user} was erased, or is about to be; "mail-erase undo" ends that`);
     }
     this.addresses = new Set([...(user === undefined ? [] : [user]), ...also].map((address) => address.toLowerCase()));
     this.tags = new Set([...this.addresses].map(tagOf));
@@ -202,36 +217,47 @@ export class Restore {
 
   private async handle(key: JournalKey): Promise<void> {
     const { journal, selection, tier, days, dryRun } = this.options;
-    const { user } = selection;
-    if (user !== undefined && !this.options.envelopes) {
+    const byMetadata = selection.user !== undefined && !this.options.envelopes;
+    const isSmall = (key.size ?? Infinity) <= SMALL;
+    if (byMetadata && !isSmall) {
       const metadata = await journal.metadata(key.key);
-      if (metadata === undefined || !this.mayConcern(metadata)) return;
-      const size = Number(metadata['message-size'] ?? NaN);
       // All that was there need not be read, or brought back from Glacier.
-      if (selection.message === undefined && (await this.isThere(user, key, size))) {
-        this.counts.found++;
-        this.counts.duplicates++;
-        return;
-      }
+      if (metadata === undefined || !(await this.isWanted(key, metadata))) return;
     }
-    let message: JournalMessage;
+    let release = () => {};
     try {
-      const stored = await journal.read(key.key);
+      const stored = await journal.read(key.key, async (metadata, bytes) => {
+        if (byMetadata && isSmall && !(await this.isWanted(key, metadata))) return false;
+        release = await this.memory.take(bytes);
+        return true;
+      });
       if (stored === undefined) return;
       if (stored === 'archived') {
         if (!dryRun) await journal.ask(key.key, tier, days);
         this.archived.push(key);
         return;
       }
-      message = await readMessage(key, stored);
+      const message = await readMessage(key, stored);
+      const only = this.key ? undefined : selection.message;
+      if (only !== undefined && messageIdOf(message.header) !== only) return;
+      for (const name of this.usersOf(message)) await this.restore(name, key, message);
     } catch (error) {
       if (!(error instanceof BrokenError)) throw error;
       this.fail('broken', key, error.message);
-      return;
+    } finally {
+      release();
     }
-    const only = this.key ? undefined : selection.message;
-    if (only !== undefined && messageIdOf(message.header) !== only) return;
-    for (const name of this.usersOf(message)) await this.restore(name, key, message);
+  }
+
+  /** Whether the message may be the user's and is not there, by what S3 tells of it. */
+  private async isWanted(key: JournalKey, metadata: Readonly<Record<string, string>>): Promise<boolean> {
+    const { user, message } = this.options.selection;
+    if (!this.mayConcern(metadata)) return false;
+    const size = Number(metadata['message-size'] ?? NaN);
+    if (message !== undefined || !(await this.isThere(user!, key, size))) return true;
+    this.counts.found++;
+    this.counts.duplicates++;
+    return false;
   }
 
   /** Whether the message may be of the user, by what S3 tells of it. */
@@ -250,7 +276,9 @@ export class Restore {
       const isUsers = addresses.some((name) => this.addresses.has(name) || this.addresses.has(withoutDetail(name)));
       return isUsers ? [user.toLowerCase()] : [];
     }
-    return [...new Set(addresses.map(withoutDetail))].filter((name) => name.endsWith(`@${domain!.toLowerCase()}`));
+    return [...new Set(addresses.map(withoutDetail))]
+      .filter((name) => name.endsWith(`@${domain!.toLowerCase()}`))
+      .filter((name) => !this.options.selection.erased?.has(subjectOf(name)));
   }
 
   private async isThere(user: string, { queueId }: JournalKey, size: number): Promise<boolean> {

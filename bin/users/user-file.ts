@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { AppPassword, checkName, makeAppPassword, parseAppPassword, renderAppPassword } from './app-password';
 import { scramVerifier } from './password';
 
@@ -17,6 +18,22 @@ export interface UserOptions {
    */
   readonly quota?: string;
 }
+
+/** Somebody whose mail is being erased, or was. */
+export interface Erasure {
+  /** SHA-256 of the address, hexadecimal: nodes find mailboxes by it, and it tells nobody who it was. */
+  readonly subject: string;
+  readonly since: Date;
+  /** From when on mail is deleted for good; nothing while a legal hold forbids it. */
+  readonly due?: Date;
+}
+
+/** `Erasure.subject` of an address. */
+export function subjectOf(address: string): string {
+  return createHash('sha256').update(address.toLowerCase()).digest('hex');
+}
+
+const ERASED = /^#erased ([0-9a-f]{64}) (\S+) (\S+)$/;
 
 /**
  * The users file: Dovecot's passwd-file, one user to a line, verifiers only. Comments and the order of lines are kept.
@@ -71,6 +88,11 @@ export class UserFile {
     const user = checkAddress(address);
     if (this.find(user) >= 0) {
       throw new Error(`${user} is a user already; use "password" to change the password`);
+    }
+    if (this.erasure(user)) {
+      throw new Error(
+        `mail of ${user} is being erased, or was; "mail-erase undo" ends that, backups may still hold old mail`,
+      );
     }
     checkLength(password);
     // user:password:uid:gid:gecos:home:shell:extra fields
@@ -158,6 +180,44 @@ export class UserFile {
    */
   public remove(address: string): void {
     this.lines.splice(this.mustFind(checkAddress(address)), 1);
+  }
+
+  /** Addresses that mail comes in for, of users and their aliases. */
+  public allAddresses(): string[] {
+    const aliases = this.lines
+      .filter(isUserLine)
+      .flatMap((line) => /(?:^|[: ])aliases=(\S+)/.exec(line)?.[1].split(',') ?? []);
+    return [...this.addresses(), ...aliases.map((alias) => alias.toLowerCase())];
+  }
+
+  /** All erasures; they stay, so that nodes erase again what a restored backup brings back. */
+  public erasures(): Erasure[] {
+    return this.lines.flatMap((line) => {
+      const [, subject, since, due] = ERASED.exec(line) ?? [];
+      return subject === undefined
+        ? []
+        : [{ subject, since: new Date(since), due: due === 'held' ? undefined : new Date(due) }];
+    });
+  }
+
+  public erasure(address: string): Erasure | undefined {
+    return this.erasures().find(({ subject }) => subject === subjectOf(address));
+  }
+
+  /** Removes the user, if there is one, and marks the address for erasure, or changes the mark that is there. */
+  public erase(address: string, since: Date, due?: Date): void {
+    const user = checkAddress(address);
+    if (this.find(user) >= 0) this.remove(user);
+    const first = this.erasure(user)?.since ?? since;
+    this.unerase(user);
+    const [begun, end] = [first, due].map((time) => time?.toISOString().replace(/\.\d+/, '') ?? 'held');
+    this.lines.push(`#erased ${subjectOf(user)} ${begun} ${end}`);
+  }
+
+  /** Takes the mark away. */
+  public unerase(address: string): void {
+    const index = this.lines.findIndex((line) => ERASED.exec(line)?.[1] === subjectOf(address));
+    if (index >= 0) this.lines.splice(index, 1);
   }
 
   /** The text of the file. */

@@ -16,6 +16,7 @@ import { IKey, Key } from 'aws-cdk-lib/aws-kms';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
+import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { BackupLock } from './backup-lock';
 import { anyFileSystem, backupStatements, restoreStatements } from './backup-rights';
@@ -57,12 +58,25 @@ export interface MailBackupOptions {
    * @default 'SUN'
    */
   readonly restoreTestDay?: string;
+
+  /**
+   * Whether somebody, or something, checks a restored store each week by `libexec/check-store` (docs/backup.md): then
+   * alarms tell when a check failed, and when none was passed for a week.
+   * @default false
+   */
+  readonly restoreCheck?: boolean;
 }
 
 /** Properties of `MailBackup`. */
 export interface MailBackupProps extends MailBackupOptions {
   /** ARN of the file system. */
   readonly fileSystemArn: string;
+
+  /**
+   * Name of the cluster, which results of checks are told by.
+   * @default - the stack's name
+   */
+  readonly clusterName?: string;
 
   /**
    * Key of the file system, which restores need.
@@ -90,6 +104,8 @@ export interface MailBackupProps extends MailBackupOptions {
 export class MailBackup extends Construct {
   public readonly vault: BackupVault;
   public readonly plan: BackupPlan;
+  private readonly clusterName: string;
+  private readonly restoreCheck: boolean;
 
   constructor(scope: Construct, id: string, props: MailBackupProps) {
     super(scope, id);
@@ -99,6 +115,8 @@ export class MailBackup extends Construct {
       keepMonthly: props.keepMonthly ?? Duration.days(365),
     };
     const restoreTestDay = props.restoreTestDay ?? 'SUN';
+    this.clusterName = props.clusterName ?? Stack.of(this).stackName;
+    this.restoreCheck = props.restoreCheck ?? false;
     checkPeriods(keep, props.lock);
     if (!/^(MON|TUE|WED|THU|FRI|SAT|SUN)$/.test(restoreTestDay)) {
       throw new Error(`restoreTestDay must be MON to SUN, got ${JSON.stringify(restoreTestDay)}`);
@@ -169,8 +187,20 @@ export class MailBackup extends Construct {
     });
   }
 
+  /** Checks of a restored store: 1 for each that was passed, 0 for each that was not. */
+  public metricRestoreChecks(options?: MetricOptions): Metric {
+    return new Metric({
+      namespace: METRIC_NAMESPACE,
+      metricName: 'RestoreCheckPassed',
+      dimensionsMap: { Cluster: this.clusterName },
+      statistic: Stats.MINIMUM,
+      ...options,
+    });
+  }
+
   /**
-   * Adds the alarms `BackupStale`, `BackupFailed`, `BackupExpired`, `CopyFailed` and `RestoreFailed`.
+   * Adds the alarms `BackupStale`, `BackupFailed`, `BackupExpired`, `CopyFailed` and `RestoreFailed`; with `restoreCheck`
+   * also `RestoreCheckFailed` and `RestoreCheckStale`.
    *
    * @param topic where they go
    */
@@ -195,6 +225,29 @@ export class MailBackup extends Construct {
         description: `${what}. Check first: the message of the job in AWS Backup, then rights of its role and of the keys.`,
       });
     }
+    if (this.restoreCheck) this.addRestoreCheckAlarms(topic);
+  }
+
+  private addRestoreCheckAlarms(topic: ITopic): void {
+    const first = 'Check first: the lines that libexec/check-store wrote to standard error, each a message or session.';
+    addTopicAlarm(this, 'RestoreCheckFailed', topic, {
+      metric: this.metricRestoreChecks({ period: Duration.hours(1) }),
+      threshold: 1,
+      comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
+      // Until the next check.
+      treatMissingData: TreatMissingData.IGNORE,
+      alarmDescription: `A restored mail store did not pass its check. ${first}`,
+    });
+    addTopicAlarm(this, 'RestoreCheckStale', topic, {
+      metric: this.metricRestoreChecks({ period: Duration.days(1), statistic: Stats.MAXIMUM }),
+      threshold: 1,
+      evaluationPeriods: 7, // days: CloudWatch looks back no further
+      comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
+      treatMissingData: TreatMissingData.BREACHING,
+      alarmDescription:
+        'No restored mail store passed its check for a week. Check first: whether the weekly restore test of AWS Backup ' +
+        'ran, and whether libexec/check-store was run on what it restored.',
+    });
   }
 
   private alarm(topic: ITopic, id: string, rule: { metric: Metric; stale?: boolean; description: string }): void {

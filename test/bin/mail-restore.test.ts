@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { buildSync } from 'esbuild';
+import { Budget } from '../../bin/restore/budget';
 import { arrivalOf, hourFolder, parseKey, queueIdOf, tagOf } from '../../bin/restore/journal-key';
 import { messageIdOf, readMessage, StoredObject } from '../../bin/restore/journal-message';
 import { JournalReader } from '../../bin/restore/journal-reader';
@@ -72,6 +73,31 @@ describe('the queue id of a message in a mailbox', () => {
     ['without', 'Message-ID: <a@b>\r\n'],
     ['with a short one of some Postfix, whatever is below', `Received: by x (Postfix) id 4F1A2B3C4D; x\r\n${ours}`],
   ])('%s there is none', (_name, header) => expect(queueIdOf(header)).toBeUndefined());
+});
+
+describe('memory', () => {
+  test('is given up to its limit, in the order of asking, and what is larger than all of it alone', async () => {
+    const memory = new Budget(10);
+    const order: string[] = [];
+    const take = async (name: string, bytes: number) => {
+      const release = await memory.take(bytes);
+      order.push(name);
+      return release;
+    };
+    const settled = () => new Promise((resolve) => setImmediate(resolve));
+    const six = await take('six', 6);
+    const large = take('large', 50);
+    const small = take('small', 1); // would fit, but the large one would wait for ever
+    await settled();
+    expect(order).toEqual(['six']);
+    six();
+    six(); // twice is once
+    await settled();
+    expect(order).toEqual(['six', 'large']);
+    (await large)();
+    await small;
+    expect(order).toEqual(['six', 'large', 'small']);
+  });
 });
 
 describe('an object', () => {

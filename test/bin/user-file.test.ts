@@ -257,3 +257,23 @@ describe('what nodes make of it', () => {
     expect(split(`${line}\n`)).toMatchObject({ status: 1, stdout: expect.stringContaining(problem) });
   });
 });
+
+test('a mark of erasure replaces the user, names nobody, and is kept until it is taken away', () => {
+  const file = UserFile.parse();
+  file.add('bob@example.com', PASSWORD);
+  file.erase('Bob@example.com', new Date('2026-11-22T12:00:00.123Z'), new Date('2026-11-24T12:00:00Z'));
+  expect(file.addresses()).toEqual([]);
+  const subject = '5ff860bf1190596c7188ab851db691f0f3169c453936e9e1eba2f9a47f7a0018'; // printf bob@example.com | sha256sum
+  expect(file.toString()).toBe(`#erased ${subject} 2026-11-22T12:00:00Z 2026-11-24T12:00:00Z\n`);
+  const again = UserFile.parse(file.toString());
+  again.erase('bob@example.com', new Date());
+  expect(again.toString()).toBe(`#erased ${subject} 2026-11-22T12:00:00Z held\n`);
+  expect(() => again.add('bob@example.com', PASSWORD)).toThrow('mail of bob@example.com is being erased, or was');
+  again.unerase('bob@example.com');
+  expect(again.toString()).toBe('');
+});
+
+test('aliases are addresses of the cluster, too', () => {
+  const line = 'alice@example.com:{X}y::::::userdb_quota_storage_size=1G aliases=info@example.com,Team@example.com\n';
+  expect(UserFile.parse(line).allAddresses()).toEqual(['alice@example.com', 'info@example.com', 'team@example.com']);
+});

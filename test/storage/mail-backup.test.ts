@@ -176,3 +176,19 @@ test.each<[Partial<MailBackupProps>, string]>([
 ])('fails when it is given %j', (props, message) => {
   expect(() => backup(testStack(), props)).toThrow(message);
 });
+
+test('tells when a check of a restored store failed, or none was passed for a week, where checks are run', () => {
+  const alarms = (props: Partial<MailBackupProps>) => {
+    const stack = testStack();
+    backup(stack, props);
+    const all = Object.entries(Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm'));
+    return all.filter(([id]) => id.includes('RestoreCheck')).map(([, { Properties }]) => Properties);
+  };
+  expect(alarms({})).toEqual([]);
+  const Dimensions = [{ Name: 'Cluster', Value: 'a-cluster' }];
+  const common = { Namespace: 'MailPlatform', MetricName: 'RestoreCheckPassed', Dimensions, Threshold: 1 };
+  expect(alarms({ restoreCheck: true, clusterName: 'a-cluster' })).toMatchObject([
+    { ...common, Statistic: 'Minimum', Period: 3600, EvaluationPeriods: 1, TreatMissingData: 'ignore' },
+    { ...common, Statistic: 'Maximum', Period: 86_400, EvaluationPeriods: 7, TreatMissingData: 'breaching' },
+  ]);
+});

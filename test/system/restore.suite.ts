@@ -200,7 +200,9 @@ export function restoreSuite(system: () => System): void {
     await arrived(user, subjects.length);
     await take(user, 'all');
     let kicked = 0;
-    const ran = await restore(['--user', user.address, '--folder', FOLDER, '--connections', '2'], async () => {
+    // Few at once, for it is over too soon otherwise.
+    const slowly = ['--connections', '2', '--concurrency', '2'];
+    const ran = await restore(['--user', user.address, '--folder', FOLDER, ...slowly], async () => {
       const kick = `doveadm kick ${user.address} | tail -n 1`;
       for (const least of [5, 30]) {
         await waitFor('some of it', 60_000, async () => ((await kept(user, FOLDER)).length > least ? true : undefined));
@@ -332,13 +334,13 @@ export function restoreSuite(system: () => System): void {
 
   test('a mailbox that can not be opened, or takes no more, is told', async () => {
     const user = await newUser('limited');
-    const subjects = [randomUUID(), randomUUID()];
-    const body = `${'x'.repeat(70)}\r\n`.repeat(9000);
+    const subjects = Array.from({ length: 6 }, () => randomUUID());
+    const body = `${'x'.repeat(70)}\r\n`.repeat(4000);
     await send(
       subjects.map((subject) => `${message(subject)}${body}`),
       user.address,
     );
-    await arrived(user, 2);
+    await arrived(user, 6);
     await take(user, 'all');
     const { cluster } = system();
     await cluster.userDirectory().update((file) => {
@@ -347,12 +349,14 @@ export function restoreSuite(system: () => System): void {
     });
     await Promise.all(cluster.nodes.map((node) => node.shell('systemctl start mail-directory-sync.service')));
     const args = ['--user', user.address, '--folder', FOLDER];
-    const full = await restore([...args, '--concurrency', '1']);
-    expect(full).toMatchObject({ status: 1, report: { found: 2, restored: 1, failed: 1, missing: 1 } });
+    // The first goes alone, the others together: the server takes none of them, and then two one by one.
+    const full = await restore([...args, '--connections', '1']);
+    expect(full).toMatchObject({ status: 1, report: { found: 6, restored: 3, failed: 3, missing: 3 } });
+    expect((await kept(user, FOLDER)).length).toBe(3);
     expect(full.stderr).toMatch(/failed: journal\/.*quota/i);
 
     const wrong = await restore([...args, '--login', system().alice.address]);
-    expect(wrong).toMatchObject({ status: 1, report: { found: 2, failed: 2, missing: 2 } });
+    expect(wrong).toMatchObject({ status: 1, report: { found: 6, failed: 6, missing: 6 } });
     expect(wrong.stderr).toContain(`no login as ${system().alice.address}`);
   }, 120_000);
 }

@@ -1,9 +1,11 @@
 import * as path from 'node:path';
+import { erasureSuite } from './erasure.suite';
 import { journalSuite } from './journal.suite';
 import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
 import { securitySuite } from './security.suite';
 import { signInSuite } from './sign-in.suite';
+import { storeCheckSuite } from './store-check.suite';
 import { useSystem } from './system';
 
 /** What is built on the nodes, and attacks on them. */
@@ -11,6 +13,8 @@ const system = useSystem(path.join(__dirname, 'services.config.ts'));
 
 describe('journal', () => journalSuite(system));
 describe('restore', () => restoreSuite(system));
+describe('restored store', () => storeCheckSuite(system));
+describe('erasure', () => erasureSuite(system));
 describe('relay', () => relaySuite(system));
 describe('sign-in', () => signInSuite(system));
 describe('security', () => securitySuite(system));

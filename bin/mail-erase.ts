@@ -1,0 +1,213 @@
+#!/usr/bin/env node
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { KMSClient } from '@aws-sdk/client-kms';
+import { publicKeyFrom } from '../handlers/evidence/chain/manifest';
+import { eraseFromJournal, JournalErasure } from './erase/erase-journal';
+import { JournalVersions } from './erase/journal-versions';
+import { Erased, NodeReport, readProof, sign } from './erase/proof';
+import { WorkLog } from './erase/work-log';
+import { UserDirectory } from './users/user-directory';
+import { checkAddress, Erasure, subjectOf } from './users/user-file';
+
+// The SDK's notice about Node.js 20 would stand among the problems.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
+
+const HOUR = 60 * 60 * 1000;
+/** Hours that a profile with a right to erasure gives; two thirds of them leave a day to finish. */
+const HOURS = 48;
+const HOURS_MAX = 720;
+
+const USAGE = `usage: mail-erase begin|hold|undo|status address --directory s3://bucket/users [--hours n]
+       mail-erase finish address --directory s3://bucket/users --journal s3://bucket --node-report file --sign key --proof file
+       mail-erase verify --public-key key.pem proof
+
+Erases a person's mail: begin takes the user away and sets the mailbox aside, finish erases the journal when the time has come
+and writes a signed proof. Each may be run again.
+
+  begin    now no mail comes in or is read; after --hours (48) nodes delete the mailbox and what is in the queue
+  hold     a legal hold: the mailbox stays aside and nothing is deleted until begin is run again
+  undo     takes the mark away; before the time has come, the mailbox is back when mail-users has added the user again
+  status   what the users file says
+  finish   deletes each version of the person's messages from the journal:
+             --journal s3://bucket  may be repeated: each copy of it, too
+             --also address         further addresses, aliases, names with a detail; may be repeated
+             --node-report file     what each node says of itself (libexec/erase --report); may be repeated
+             --sign key             id, ARN or alias of a KMS key of the kind ECC_NIST_P256
+             --proof file           where the proof goes
+             --shared               mail that is other users' as well, too
+             --bypass-governance    lifts locks in governance mode
+             --dry-run              changes nothing, needs neither reports nor key
+  verify   checks a proof with nothing but the public key
+
+The last line of output is JSON. Exit status 0: done; of finish and verify, nothing is left. 1: not. docs/erasure.md says more.`;
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      directory: { type: 'string', default: process.env.MAIL_DIRECTORY_OBJECT },
+      hours: { type: 'string', default: `${HOURS}` },
+      journal: { type: 'string', multiple: true, default: [] },
+      also: { type: 'string', multiple: true, default: [] },
+      'node-report': { type: 'string', multiple: true, default: [] },
+      sign: { type: 'string' },
+      proof: { type: 'string' },
+      'public-key': { type: 'string', multiple: true, default: [] },
+      shared: { type: 'boolean', default: false },
+      'bypass-governance': { type: 'boolean', default: false },
+      'dry-run': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  const [command, subject, ...more] = positionals;
+  if (values.help) {
+    console.log(USAGE);
+    return;
+  }
+  if (!['begin', 'hold', 'undo', 'status', 'finish', 'verify'].includes(command) || !subject || more.length > 0) {
+    throw new Error(`a command and one address, or proof, are expected\n${USAGE}`);
+  }
+  if (command === 'verify') {
+    verify(subject, values['public-key']);
+    return;
+  }
+  if (!values.directory) throw new Error(`--directory is missing\n${USAGE}`);
+  const address = checkAddress(subject);
+  const directory = new UserDirectory(values.directory);
+
+  if (command === 'finish') {
+    await finish(address, directory, values);
+    return;
+  }
+  const hours = Number(values.hours);
+  if (!/^\d+$/.test(values.hours) || hours > HOURS_MAX) {
+    throw new Error(`--hours must be a whole number up to ${HOURS_MAX}, got ${values.hours}`);
+  }
+  const now = new Date();
+  if (command === 'undo') {
+    await directory.update((file) => file.unerase(address));
+  } else if (command !== 'status') {
+    await directory.update((file) => {
+      const before = file.erasure(address);
+      if (!before && !file.has(address)) throw new Error(`${address} is not a user; nothing was changed`);
+      // Begun once, the time does not begin anew, but after a hold.
+      if (command === 'begin' && before?.due) return;
+      file.erase(address, now, command === 'hold' ? undefined : new Date(now.getTime() + hours * HOUR));
+    });
+  }
+  const mark = (await directory.read()).erasure(address);
+  console.log(JSON.stringify({ address, ...(mark ? describe(mark) : { state: 'not marked' }) }));
+}
+
+function describe({ subject, since, due }: Erasure) {
+  const state = due === undefined ? 'held' : due.getTime() > Date.now() ? 'aside' : 'due';
+  return { state, subject, since, due: due ?? null };
+}
+
+interface FinishOptions {
+  readonly journal: string[];
+  readonly also: string[];
+  readonly 'node-report': string[];
+  readonly sign?: string;
+  readonly proof?: string;
+  readonly shared: boolean;
+  readonly 'bypass-governance': boolean;
+  readonly 'dry-run': boolean;
+}
+
+async function finish(address: string, directory: UserDirectory, options: FinishOptions): Promise<void> {
+  const dryRun = options['dry-run'];
+  const file = await directory.read();
+  const mark = file.erasure(address);
+  const also = options.also.map((alias) => alias.toLowerCase());
+  if (!dryRun) checkMark(address, mark);
+  const journals = options.journal.map((location) => {
+    const [, bucket] = /^s3:\/\/([a-z0-9][a-z0-9.-]+)\/?$/.exec(location) ?? [];
+    if (!bucket) throw new Error(`--journal must be an address such as s3://bucket, got ${location}`);
+    return new JournalVersions(bucket);
+  });
+  if (!dryRun && (!options.sign || !options.proof)) throw new Error('finish wants --sign and --proof, or --dry-run');
+  const nodes = options['node-report'].map((name) => nodeReport(name, address, mark));
+  if (!dryRun && nodes.length === 0) {
+    throw new Error('finish wants a --node-report of each node: libexec/erase --report there');
+  }
+
+  const log = new WorkLog(dryRun ? undefined : `${options.proof}.work`);
+  const person = { addresses: [address, ...also], others: file.allAddresses() };
+  const results: JournalErasure[] = [];
+  for (const journal of journals) {
+    results.push(
+      await eraseFromJournal(journal, person, log, {
+        shared: options.shared,
+        liftGovernance: options['bypass-governance'],
+        dryRun,
+        onProblem: (what, key, why) => console.error(`${what}: ${key}: ${why}`),
+      }),
+    );
+  }
+  const left = results.flatMap(({ locked, held, refused }) => [...locked, ...held, ...refused]).length;
+  const complete = left === 0 && nodes.every(({ clean }) => clean);
+  if (!dryRun) {
+    const erased: Erased = {
+      ...{ subject: subjectOf(address), since: mark!.since.toISOString(), due: mark!.due!.toISOString() },
+      ...{ at: new Date().toISOString(), nodes, journals: results, complete },
+    };
+    const text = await sign(new KMSClient({}), options.sign!, erased);
+    // What was deleted for an earlier proof is in the log until nothing is left.
+    writeFileSync(`${options.proof}.new`, text, { flush: true, mode: 0o600 });
+    renameSync(`${options.proof}.new`, options.proof!);
+    if (complete) log.end();
+  }
+  const sum = (of: (result: JournalErasure) => number) => results.reduce((all, one) => all + of(one), 0);
+  const until = results.flatMap(({ locked }) => locked.map((one) => one.until)).sort();
+  console.log(
+    JSON.stringify({
+      looked: sum(({ looked }) => looked),
+      deleted: sum(({ deleted }) => deleted.length),
+      shared: sum(({ shared }) => shared),
+      locked: sum(({ locked }) => locked.length),
+      lockedUntil: until.at(-1) ?? null,
+      held: sum(({ held }) => held.length),
+      refused: sum(({ refused }) => refused.length),
+      complete,
+      dryRun,
+    }),
+  );
+  process.exitCode = complete ? 0 : 1;
+}
+
+function checkMark(address: string, mark?: Erasure): asserts mark is Erasure {
+  if (!mark) throw new Error(`${address} is not marked; run mail-erase begin first`);
+  if (!mark.due) throw new Error(`${address} is under a legal hold; nothing was changed`);
+  if (mark.due.getTime() > Date.now()) {
+    throw new Error(`${address} may still be brought back, until ${mark.due.toISOString()}; run finish after that`);
+  }
+}
+
+function nodeReport(name: string, address: string, mark?: Erasure): NodeReport {
+  if (!existsSync(name)) throw new Error(`there is no file ${name}`);
+  let report: NodeReport;
+  try {
+    report = JSON.parse(readFileSync(name, 'utf8'));
+  } catch {
+    throw new Error(`${name} is not what libexec/erase --report prints`);
+  }
+  if (report.subject !== subjectOf(address)) throw new Error(`${name} is about somebody else`);
+  if (mark?.due && !(new Date(report.at) >= mark.due)) throw new Error(`${name} is from before the mailbox was due`);
+  return report;
+}
+
+function verify(name: string, keyFiles: string[]): void {
+  if (keyFiles.length === 0) throw new Error(`--public-key is missing\n${USAGE}`);
+  const keys = keyFiles.map((key) => publicKeyFrom(readFileSync(key, 'utf8')));
+  const { subject, since, at, complete, journals } = readProof(readFileSync(name, 'utf8'), keys);
+  const deleted = journals.reduce((count, one) => count + one.deleted.length, 0);
+  console.log(JSON.stringify({ subject, since, at, deleted, complete }));
+  process.exitCode = complete ? 0 : 1;
+}
+
+main().catch((error: unknown) => {
+  console.error(`mail-erase: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,273 @@
+import { type ChildProcess, execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CreateKeyCommand, GetPublicKeyCommand, KMSClient } from '@aws-sdk/client-kms';
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  type PutObjectCommandInput,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { buildSync } from 'esbuild';
+import { tagOf } from '../../bin/restore/journal-key';
+import { UserDirectory } from '../../bin/users/user-directory';
+import { subjectOf } from '../../bin/users/user-file';
+import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy';
+import { type MotoServer, startMotoServer } from '../support/moto-server';
+
+// What nodes do is tested on nodes: test/system/erasure.suite.ts.
+
+const DIRECTORY = 's3://directory/users';
+const BOB = 'bob@example.com';
+const CAROL = 'carol@example.com';
+const OUTSIDE = 'someone@example.net';
+
+describe('mail-erase', () => {
+  let moto: MotoServer;
+  let proxy: FaultyProxy;
+  let s3: S3Client;
+  let folder: string;
+  let command: string;
+  let keyId: string;
+  let directory: UserDirectory;
+  let buckets = 0;
+  let bucket: string;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'mail-erase-'));
+    command = join(folder, 'mail-erase.js');
+    // As the package ships it: one file.
+    const entryPoints = [join(__dirname, '..', '..', 'bin', 'mail-erase.ts')];
+    buildSync({ entryPoints, outfile: command, bundle: true, platform: 'node', target: 'node20' });
+    moto = await startMotoServer();
+    proxy = await startFaultyProxy(moto.url);
+    s3 = new S3Client({ ...moto.clientOptions, forcePathStyle: true });
+    await s3.send(new CreateBucketCommand({ Bucket: 'directory', ...PLACE }));
+    directory = new UserDirectory(DIRECTORY, s3);
+    const kms = new KMSClient(moto.clientOptions);
+    const key = await kms.send(new CreateKeyCommand({ KeySpec: 'ECC_NIST_P256', KeyUsage: 'SIGN_VERIFY' }));
+    keyId = key.KeyMetadata!.KeyId!;
+    const { PublicKey } = await kms.send(new GetPublicKeyCommand({ KeyId: keyId }));
+    const pem = Buffer.from(PublicKey!).toString('base64').replace(/.{64}/g, '$&\n');
+    writeFileSync(join(folder, 'key.pem'), `-----BEGIN PUBLIC KEY-----\n${pem}\n-----END PUBLIC KEY-----\n`);
+    kms.destroy();
+  }, 60_000);
+
+  afterAll(async () => {
+    s3?.destroy();
+    await proxy?.stop();
+    await moto?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  beforeEach(async () => {
+    proxy.behave();
+    bucket = `journal-${++buckets}`;
+    await s3.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: true, ...PLACE }));
+    const VersioningConfiguration = { Status: 'Enabled' } as const;
+    await s3.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
+    await directory.update((file) => {
+      for (const address of [BOB, CAROL]) {
+        file.unerase(address);
+        if (!file.has(address)) file.add(address, 'a long password');
+      }
+    });
+  });
+
+  const PLACE = { CreateBucketConfiguration: { LocationConstraint: 'eu-central-1' } } as const;
+
+  interface Ran {
+    readonly status: number | null;
+    readonly report: { readonly [name: string]: unknown };
+    readonly stderr: string;
+  }
+
+  const run = (
+    argv: string[],
+    onStart?: (kill: () => void, child: ChildProcess) => void,
+    program = command,
+  ): Promise<Ran> =>
+    new Promise((resolve) => {
+      const env = {
+        ...process.env,
+        AWS_ENDPOINT_URL: proxy.url,
+        AWS_REGION: 'eu-central-1',
+        AWS_ACCESS_KEY_ID: 'testing',
+        AWS_SECRET_ACCESS_KEY: 'testing',
+      };
+      const child = execFile(process.execPath, [program, ...argv], { env }, (_error, stdout, stderr) =>
+        resolve({
+          status: child.exitCode,
+          report: JSON.parse(stdout.trim().split('\n').at(-1) || '{}'),
+          stderr,
+        }),
+      );
+      onStart?.(() => child.kill('SIGKILL'), child);
+    });
+
+  const mark = (name: string, ...more: string[]) => run([name, BOB, '--directory', DIRECTORY, ...more]);
+
+  /** A message as the journal's daemon stores it, as far as erasure looks at it. */
+  const put = async (name: string, from: string, to: string[], more: Partial<PutObjectCommandInput> = {}) => {
+    const Key = `journal/2026/11/22/09/${name}.eml.zst`;
+    const Metadata = { from: tagOf(from), to: to.map(tagOf).join(','), recipients: `${to.length}` };
+    const object = { Bucket: bucket, Key, Body: name, ChecksumAlgorithm: 'SHA256', Metadata } as const;
+    const { VersionId } = await s3.send(new PutObjectCommand({ ...object, ...more }));
+    return { Key, VersionId };
+  };
+
+  const left = async () => {
+    const { Versions = [] } = await s3.send(new ListObjectVersionsCommand({ Bucket: bucket }));
+    return Versions.map(({ Key }) => Key!.replace(/.*\/|\.eml\.zst/g, '')).sort();
+  };
+
+  const nodeReport = (facts: object = {}) => {
+    const file = join(folder, 'node1.json');
+    const report = { node: 'node1', subject: subjectOf(BOB), at: new Date(Date.now() + 1000), clean: true, ...facts };
+    writeFileSync(file, JSON.stringify(report));
+    return file;
+  };
+
+  const finish = (...more: string[]) => {
+    const how = ['--node-report', nodeReport(), '--sign', keyId, '--proof', join(folder, 'proof')];
+    return run(['finish', BOB, '--directory', DIRECTORY, '--journal', `s3://${bucket}`, ...how, ...more]);
+  };
+
+  const verify = () => run(['verify', '--public-key', join(folder, 'key.pem'), join(folder, 'proof')]);
+
+  test('a person goes at once, may come back until the time has come, and nobody gets the address meanwhile', async () => {
+    expect(await mark('begin', '--hours', '48')).toMatchObject({ status: 0, report: { state: 'aside' } });
+    const { due } = (await directory.read()).erasure(BOB)!;
+    expect(due!.getTime() - Date.now()).toBeGreaterThan(47.9 * 3_600_000);
+    expect((await directory.read()).addresses()).toEqual([CAROL]);
+    await expect(directory.update((file) => file.add(BOB, 'another password'))).rejects.toThrow('is being erased');
+    // Begun again, the time is not another.
+    await mark('begin', '--hours', '1');
+    expect((await directory.read()).erasure(BOB)!.due).toEqual(due);
+    const early = await finish();
+    expect(early.stderr).toContain('may still be brought back, until');
+    expect(await mark('undo')).toMatchObject({ status: 0, report: { state: 'not marked' } });
+    await directory.update((file) => file.add(BOB, 'another password'));
+    expect(await mark('hold')).toMatchObject({ report: { state: 'held', due: null } });
+    expect((await finish()).stderr).toContain('is under a legal hold');
+  }, 60_000);
+
+  test("all versions of the person's messages go, what is others' as well stays; the proof says so", async () => {
+    await mark('begin', '--hours', '0');
+    await put('to-the-person', OUTSIDE, [BOB]);
+    await put('twice', OUTSIDE, [BOB]);
+    await put('twice', OUTSIDE, [BOB]);
+    const hidden = await put('marked-deleted', BOB, [OUTSIDE]);
+    await s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: hidden.Key }));
+    await put('to-alias', OUTSIDE, ['robert@example.com']);
+    await put('to-both', OUTSIDE, [BOB, CAROL]);
+    await put('to-carol', OUTSIDE, [CAROL]);
+    const all = await left();
+
+    const dry = await finish('--also', 'robert@example.com', '--dry-run');
+    expect(dry).toMatchObject({ status: 0, report: { deleted: 5, shared: 1, dryRun: true } });
+    expect(await left()).toEqual(all);
+    const done = await finish('--also', 'robert@example.com');
+    expect(done.stderr).toBe('');
+    expect(done).toMatchObject({ status: 0, report: { deleted: 5, shared: 1, locked: 0, complete: true } });
+    expect(await left()).toEqual(['to-both', 'to-carol']);
+    expect(await verify()).toMatchObject({
+      status: 0,
+      report: { subject: subjectOf(BOB), deleted: 5, complete: true },
+    });
+    expect(readFileSync(join(folder, 'proof'), 'utf8')).not.toContain('bob');
+
+    expect(await finish('--shared')).toMatchObject({ status: 0, report: { deleted: 1, shared: 0 } });
+    expect(await left()).toEqual(['to-carol']);
+  }, 60_000);
+
+  test('a proof that was changed, or is signed by another key, is none', async () => {
+    await mark('begin', '--hours', '0');
+    await put('one', OUTSIDE, [BOB]);
+    await finish();
+    const file = join(folder, 'proof');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"shared":0', '"shared":1'));
+    expect(await verify()).toMatchObject({ status: 1, stderr: expect.stringContaining('wrong signature') });
+  }, 60_000);
+
+  test('what a lock keeps is told with its date and not called erased; governance is lifted when asked for', async () => {
+    await mark('begin', '--hours', '0');
+    const until = new Date(Date.now() + 86_400_000);
+    const lock = (ObjectLockMode: 'GOVERNANCE' | 'COMPLIANCE') => ({
+      ...{ ObjectLockMode, ObjectLockRetainUntilDate: until },
+    });
+    await put('free', OUTSIDE, [BOB]);
+    await put('governance', OUTSIDE, [BOB], lock('GOVERNANCE'));
+    await put('compliance', OUTSIDE, [BOB], lock('COMPLIANCE'));
+    await put('hold', OUTSIDE, [BOB], { ObjectLockLegalHoldStatus: 'ON' });
+    const first = await finish();
+    expect(first).toMatchObject({ status: 1, report: { deleted: 1, locked: 2, held: 1, complete: false } });
+    expect(new Date(first.report.lockedUntil as string).getTime()).toBeCloseTo(until.getTime(), -4);
+    expect(first.stderr).toMatch(/compliance.*Object Lock keeps it until .*nobody can lift that/);
+    expect(await verify()).toMatchObject({ status: 1, report: { complete: false, deleted: 1 } });
+    const second = await finish('--bypass-governance');
+    // With what the first run deleted.
+    expect(second).toMatchObject({ status: 1, report: { deleted: 2, locked: 1, held: 1, complete: false } });
+    expect(await left()).toEqual(['compliance', 'hold']);
+  }, 60_000);
+
+  test('killed in the middle and run again: nothing is left, and the proof has all of it', async () => {
+    await mark('begin', '--hours', '0');
+    const names = Array.from({ length: 60 }, (_none, index) => `message-${index}`).sort();
+    for (const name of names) await put(name, OUTSIDE, [BOB]);
+    const file = join(folder, 'proof');
+    const how = ['--node-report', nodeReport(), '--sign', keyId, '--proof', file];
+    const ran = run(['finish', BOB, '--directory', DIRECTORY, '--journal', `s3://${bucket}`, ...how], async (kill) => {
+      for (;;) {
+        const count = (await left()).length;
+        if (count < 60) return kill();
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    });
+    expect((await ran).status).toBeNull();
+    const between = (await left()).length;
+    expect(between).toBeGreaterThan(0);
+    expect(await finish()).toMatchObject({ status: 0, report: { deleted: 60, complete: true } });
+    expect(await left()).toEqual([]);
+    const { journals } = JSON.parse(readFileSync(file, 'utf8').split('\n')[0]);
+    const proven = (journals[0].deleted as { key: string; sha256: string }[]).map(({ key }) => key);
+    expect(proven.map((key) => key.replace(/.*\/|\.eml\.zst/g, '')).sort()).toEqual(names);
+    expect(journals[0].deleted.every(({ sha256 }: { sha256: string }) => sha256.length === 44)).toBe(true);
+  }, 120_000);
+
+  test('a node that still has something makes no proof of completeness', async () => {
+    await mark('begin', '--hours', '0');
+    const how = ['--sign', keyId, '--proof', join(folder, 'proof'), '--journal', `s3://${bucket}`];
+    const withReport = (facts: object) =>
+      run(['finish', BOB, '--directory', DIRECTORY, ...how, '--node-report', nodeReport(facts)]);
+    expect(await withReport({ clean: false })).toMatchObject({ status: 1, report: { complete: false } });
+    expect((await withReport({ subject: subjectOf(CAROL) })).stderr).toContain('is about somebody else');
+    expect((await withReport({ at: '2026-01-01T00:00:00Z' })).stderr).toContain('before the mailbox was due');
+    const none = await run(['finish', BOB, '--directory', DIRECTORY, ...how]);
+    expect(none.stderr).toContain('finish wants a --node-report of each node');
+  }, 60_000);
+
+  test('mail-restore puts nothing back for somebody who was erased', async () => {
+    await mark('begin', '--hours', '0');
+    const restore = join(folder, 'mail-restore.js');
+    const entryPoints = [join(__dirname, '..', '..', 'bin', 'mail-restore.ts')];
+    buildSync({ entryPoints, outfile: restore, bundle: true, platform: 'node', target: 'node20' });
+    const where = ['--journal', `s3://${bucket}`, '--imap', 'imaps://127.0.0.1:1', '--directory', DIRECTORY];
+    const { status, stderr } = await run(['--user', BOB, ...where], (_kill, child) => child.stdin!.end('x\n'), restore);
+    expect(stderr).toContain(`mail of ${BOB} was erased, or is about to be`);
+    expect(status).toBe(1);
+  }, 60_000);
+
+  test('fails when the journal is not there', async () => {
+    const { status, stderr } = await run([
+      ...['finish', BOB, '--directory', DIRECTORY, '--journal', 's3://there-is-none', '--dry-run'],
+    ]);
+    expect(status).toBe(1);
+    expect(stderr).toContain('s3://there-is-none: NoSuchBucket');
+    expect(stderr).not.toMatch(/^\s+at /m);
+  }, 60_000);
+});
