@@ -10,9 +10,11 @@ import {
   MailService,
   MailStack,
   MailStackProps,
+  MailStorage,
   MaintenanceWindow,
   OutboundRelay,
   RetentionProfile,
+  ShardVolume,
 } from '../lib';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
 import { nodeCertificate } from './node-certificate';
@@ -61,6 +63,7 @@ function stackProps(config: MailConfig): MailStackProps {
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    storage: config.shards && MailStorage.ebs({ shardsPerZone: config.shards.perZone, volume: volume(config.shards) }),
     maintenanceWindow: maintenanceWindow(config),
     trashRetention: days(config.trashDays),
     junkRetention: days(config.junkDays),
@@ -75,6 +78,12 @@ function stackProps(config: MailConfig): MailStackProps {
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,
   };
+}
+
+function volume({ type, sizeGiB, iops, throughput }: NonNullable<MailConfig['shards']>): ShardVolume {
+  const size = sizeGiB === undefined ? undefined : Size.gibibytes(sizeGiB);
+  // checkConfig has seen that both are there.
+  return type === 'io2' ? ShardVolume.io2({ size: size!, iops: iops! }) : ShardVolume.gp3({ size, iops, throughput });
 }
 
 function days(count?: number): Duration | undefined {

@@ -275,6 +275,7 @@ export class MailStack extends Stack {
       encryptionKey: this.encryptionKey,
       automaticBackups: props.backup === undefined,
     });
+    this.checkStore(props);
     this.archive = new MailArchive(this, 'Archive', {
       bucket: props.archiveBucket,
       encryptionKey: this.encryptionKey,
@@ -325,12 +326,12 @@ export class MailStack extends Stack {
         ...(this.journal ? [this.journal.configuration] : []),
         ...(this.relay ? [this.relay.configuration] : []),
       ],
+      shards: this.store.shards,
       targetGroups: this.edge.targetGroups,
       leases: this.leases,
       nodeSecret: new NodeSecret(this, 'NodeSecret', { encryptionKey: this.encryptionKey }),
       instanceType: props.instanceType ?? this.sizing?.instanceType,
-      minNodes: props.minNodes ?? this.sizing?.minNodes,
-      maxNodes: props.maxNodes ?? (props.minNodes === undefined ? this.sizing?.maxNodes : undefined),
+      ...this.numberOfNodes(props),
       connectionsPerNode: props.connectionsPerNode ?? this.sizing?.connectionsPerNode,
       messageSizeMax: props.messageSizeMax,
       mailboxQuota: props.mailboxQuota,
@@ -347,7 +348,9 @@ export class MailStack extends Stack {
     });
     // Nodes that boot before the mount targets, or before the route out, would fail and be replaced.
     const routes = (this.network.nodeSubnets.subnets ?? []).map((subnet) => subnet.internetConnectivityEstablished);
-    this.fleet.autoScalingGroup.node.addDependency(storage, ...routes);
+    for (const group of this.fleet.autoScalingGroups) {
+      group.node.addDependency(storage, ...routes);
+    }
 
     this.alarms = new MailAlarms(this, 'Alarms', {
       fleet: this.fleet,
@@ -374,7 +377,7 @@ export class MailStack extends Stack {
       });
     }
     this.relay?.addAlarms(this.alarmTopic);
-    if (props.backup) {
+    if (props.backup && this.store.storeArn) {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,
         fileSystemArn: this.store.storeArn,
@@ -390,6 +393,32 @@ export class MailStack extends Stack {
       });
     }
     addOutputs(this);
+  }
+
+  /** What only shows when the store is there. */
+  private checkStore(props: MailStackProps): void {
+    const { shards, storeArn } = this.store;
+    if (props.backup && storeArn === undefined) {
+      throw new Error(
+        'backup must be left out with MailStorage.ebs(), which has snapshots of its own; set snapshotEvery and snapshotsKept',
+      );
+    }
+    if (shards && this.sizing && this.sizing.minNodes > shards.length) {
+      throw new Error(
+        `demand asks for ${this.sizing.minNodes} nodes, got ${shards.length} shards with one node each; ` +
+          'raise shardsPerZone, or choose a larger instanceType',
+      );
+    }
+  }
+
+  private numberOfNodes(props: MailStackProps): Pick<FleetOptions, 'minNodes' | 'maxNodes'> {
+    if (this.store.shards) {
+      return { minNodes: props.minNodes, maxNodes: props.maxNodes };
+    }
+    return {
+      minNodes: props.minNodes ?? this.sizing?.minNodes,
+      maxNodes: props.maxNodes ?? (props.minNodes === undefined ? this.sizing?.maxNodes : undefined),
+    };
   }
 
   private findOrCreateZone(props: MailStackProps): IHostedZone {
