@@ -143,16 +143,25 @@ enable_units() {
 }
 
 mount_store() {
+  local unit=mail-store-tls.service where=${MAIL_STORE_SERVER:-}
+  if [[ $MAIL_STORE == ebs ]]; then
+    unit=mail-volume.service where=$MAIL_STORE_VOLUME
+  fi
   if ! mountpoint --quiet "$STORE"; then
     mkdir -p "$STORE"
     # Nothing is ever written beneath the mount point: not even root can while it is immutable.
     chmod 0555 "$STORE"
     chattr +i "$STORE" || log "can't make $STORE immutable; a write while it is unmounted would not be refused"
     retry 5 10 systemctl start "$(systemd-escape --path --suffix=mount "$STORE")" ||
-      die "can't mount $MAIL_STORE_SERVER at $STORE; see journalctl -u mail-store-tls -u '$(systemd-escape --path --suffix=mount "$STORE")'"
+      die "can't mount $where at $STORE; see journalctl -u $unit -u '$(systemd-escape --path --suffix=mount "$STORE")'. $(last_error "$unit")"
   fi
   if [[ $MAIL_STORE_MOUNT == managed ]]; then
-    enable_units mail-store-tls.service "$(systemd-escape --path --suffix=mount "$STORE")"
+    enable_units "$unit" "$(systemd-escape --path --suffix=mount "$STORE")"
+  fi
+  if [[ $MAIL_STORE == ebs ]]; then
+    "$PLATFORM_ROOT/libexec/claim-volume" "$STORE" "$MAIL_STORE_NAME" "$MAIL_SHARDS" || exit
+    enable_units mail-volume-grow.timer
+    systemctl start mail-volume-grow.timer
   fi
   claim_format
   install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"

@@ -19,6 +19,18 @@ const FORMATTED_TAG = 'mail-platform:formatted';
 /** Groups whose CPU one alarm can watch (CloudWatch, metrics in an alarm). */
 const SHARDS_MAX = 10;
 
+/** A snapshot of a shard's volume. */
+export interface ShardSnapshot {
+  /** Id, such as `snap-0123456789abcdef0`. */
+  readonly snapshotId: string;
+
+  /**
+   * Zone of the new volume and its node, when the shard's own zone is lost. The network must have subnets there.
+   * @default - the shard's zone
+   */
+  readonly availabilityZone?: string;
+}
+
 /** Properties of `EbsMailStore`. */
 export interface EbsMailStoreProps {
   /** Zones of the shards, each one once; shards are spread over them in turn. */
@@ -55,11 +67,11 @@ export interface EbsMailStoreProps {
   readonly snapshotsKept?: number;
 
   /**
-   * Snapshots to make volumes from, by the name of the shard (`shard-1`). To name another one replaces the volume by a new
-   * one and its node; the old volume stays in the account.
+   * Snapshots to make volumes from, by the name of the shard (`shard-1`). To name another one makes a new volume and
+   * replaces the node; the old volume stays in the account.
    * @default - empty volumes
    */
-  readonly restoreFrom?: { [shard: string]: string };
+  readonly restoreFrom?: { [shard: string]: ShardSnapshot };
 }
 
 /**
@@ -85,9 +97,9 @@ export class EbsMailStore extends Construct implements IMailStore {
     if (unknown.length > 0) {
       throw new Error(`restoreFrom must name shards from shard-1 to shard-${count}, got ${unknown.join(', ')}`);
     }
-    for (const [name, snapshot] of Object.entries(props.restoreFrom ?? {})) {
-      if (!/^snap-[0-9a-f]+$/.test(snapshot)) {
-        throw new Error(`restoreFrom of ${name} must be an id such as snap-0123456789abcdef0, got ${snapshot}`);
+    for (const [name, { snapshotId }] of Object.entries(props.restoreFrom ?? {})) {
+      if (!/^snap-[0-9a-f]+$/.test(snapshotId)) {
+        throw new Error(`restoreFrom of ${name} must be an id such as snap-0123456789abcdef0, got ${snapshotId}`);
       }
     }
     this.shards = names.map((name, index) => this.createShard(name, index, volume, props));
@@ -140,9 +152,11 @@ export class EbsMailStore extends Construct implements IMailStore {
   }
 
   private createShard(name: string, index: number, disk: ShardVolume, props: EbsMailStoreProps): IMailShard {
-    const availabilityZone = props.availabilityZones[index % props.availabilityZones.length];
+    const restored: Partial<ShardSnapshot> = props.restoreFrom?.[name] ?? {};
+    const { snapshotId } = restored;
+    const availabilityZone =
+      restored.availabilityZone ?? props.availabilityZones[index % props.availabilityZones.length];
     const tag: ShardTag = { key: SHARD_TAG, value: `${this.storeName}/${name}` };
-    const snapshotId = props.restoreFrom?.[name];
     // CloudFormation can't give a volume another snapshot: another one is another resource. Not the L2, which knows less
     // than half of io2's operations and a quarter of its size.
     const volume = new CfnVolume(this, `Shard${index + 1}${snapshotId ? `From-${snapshotId}` : ''}`, {

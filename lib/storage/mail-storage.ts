@@ -3,7 +3,7 @@ import { ISecurityGroup, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
 import { Duration } from 'aws-cdk-lib';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
-import { EbsMailStore } from './ebs-mail-store';
+import { EbsMailStore, ShardSnapshot } from './ebs-mail-store';
 import { EfsMailStore } from './efs-mail-store';
 import { IMailStore } from './mail-store';
 import { ShardVolume } from './shard-volume';
@@ -86,11 +86,11 @@ export interface EbsStorageOptions {
   readonly snapshotsKept?: number;
 
   /**
-   * Snapshots to make volumes from, by the name of the shard (`shard-1`). To name another one replaces the volume by a new
-   * one and its node; the old volume stays in the account.
+   * Snapshots to make volumes from, by the name of the shard (`shard-1`). To name another one makes a new volume and
+   * replaces the node; the old volume stays in the account.
    * @default - empty volumes
    */
-  readonly restoreFrom?: { [shard: string]: string };
+  readonly restoreFrom?: { [shard: string]: ShardSnapshot };
 }
 
 /** Kind of store for mail, indexes and queues. */

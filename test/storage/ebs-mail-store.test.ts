@@ -117,14 +117,17 @@ test('has no open findings of its own', () => {
   expect(openFindings(stack).filter((line) => line.includes(' Test/Store/'))).toEqual([]);
 });
 
-test('restores a shard from a snapshot, the others as they are', () => {
-  const { template } = made({ restoreFrom: { 'shard-2': 'snap-0123456789abcdef0' } });
+test('restores a shard from a snapshot, in another zone if need be, the others as they are', () => {
+  const { template, store } = made({
+    restoreFrom: { 'shard-2': { snapshotId: 'snap-0123456789abcdef0', availabilityZone: ZONES[0] } },
+  });
   const volumes = Object.values(template.findResources('AWS::EC2::Volume'));
   expect(volumes.map(({ Properties }) => Properties.SnapshotId)).toEqual([
     undefined,
     'snap-0123456789abcdef0',
     undefined,
   ]);
+  expect(store.shards.map(({ availabilityZone }) => availabilityZone)).toEqual([ZONES[0], ZONES[0], ZONES[2]]);
   const ids = (from: Template) => Object.keys(from.findResources('AWS::EC2::Volume'));
   const [one, two, three] = ids(made().template);
   expect(ids(template)).toEqual([one, expect.not.stringMatching(two), three]);
@@ -171,12 +174,12 @@ test.each<[string, Partial<EbsMailStoreProps>, string]>([
   ['no snapshot is kept', { snapshotsKept: 0 }, 'snapshotsKept must be a whole number from 1 to 1000, got 0'],
   [
     'a snapshot is none',
-    { restoreFrom: { 'shard-1': 'ami-1' } },
+    { restoreFrom: { 'shard-1': { snapshotId: 'ami-1' } } },
     'must be an id such as snap-0123456789abcdef0, got ami-1',
   ],
   [
     'a shard to restore is not there',
-    { restoreFrom: { 'shard-4': 'snap-1' } },
+    { restoreFrom: { 'shard-4': { snapshotId: 'snap-1' } } },
     'restoreFrom must name shards from shard-1 to shard-3, got shard-4',
   ],
 ])('fails when %s', (_name, props, message) => {

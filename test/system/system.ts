@@ -14,14 +14,22 @@ export interface System {
   readonly bob: LocalUser;
 }
 
-/** Has a file's cluster brought up before its tests and ended after them; gives it to them. */
-export function useSystem(): () => System {
+/**
+ * Has a file's cluster brought up before its tests and ended after them; gives it to them.
+ *
+ * @param config configuration file of another cluster than `npm start`'s
+ */
+export function useSystem(config?: string): () => System {
   let cluster: LocalCluster | undefined;
   jest.setTimeout(60_000);
 
   beforeAll(async () => {
     const progress = new Progress();
-    cluster = await LocalCluster.start({ synthesise: (folder) => synthesise(folder, progress), progress, nodes: 2 });
+    cluster = await LocalCluster.start({
+      synthesise: (folder) => synthesise(folder, progress, config),
+      progress,
+      nodes: 2,
+    });
   }, 300_000);
 
   afterAll(() => cluster?.stop());
