@@ -8,6 +8,7 @@ import type { LocalNode } from '../../local/node';
 import { inbox, roundTrip, submit } from '../../local/round-trip';
 import { run, sleep, waitFor } from '../../local/run';
 import { LineClient } from './line-client';
+import { control } from './ring';
 import type { System } from './system';
 
 const SHARDS = ['shard-1', 'shard-2', 'shard-3'];
@@ -67,7 +68,9 @@ export function volumeSuite(system: () => System): void {
       expect(await node.shell(`cat ${STORE}/shards`)).toBe(`MailStack: ${SHARDS.join(' ')}\n`);
       const tags = await ec2(cluster().aws, 'DescribeVolumes', { 'VolumeId.1': volume });
       expect(tags).toMatch(new RegExp(`<key>${FORMATTED}</key>\\s*<value>20\\d\\d-`));
-      expect(await node.shell("systemctl list-units --failed --no-legend 'mail-*' 'srv-*' postfix.service dovecot.service")).toBe('');
+      expect(
+        await node.shell("systemctl list-units --failed --no-legend 'mail-*' 'srv-*' postfix.service dovecot.service"),
+      ).toBe('');
     }
   });
 
@@ -179,13 +182,26 @@ export function volumeSuite(system: () => System): void {
     }, 240_000);
   });
 
+  test('a node that lost its lease and has it back mounts its volume anew', async () => {
+    const node = nodeOf('shard-3');
+    await node.shell('systemctl stop mail-agent');
+    expect(await control(node, 'fence')).toBe('ok');
+    await expect(node.shell('pgrep -x dovecot')).rejects.toThrow();
+    expect(await control(node, 'unfence')).toBe('ok');
+    expect(await node.shell(`findmnt --noheadings --output LABEL ${STORE}`)).toBe('mail-shard-3\n');
+    expect(await node.shell('findmnt --noheadings --output FSROOT /var/spool/postfix')).toBe('/queue/shard-3\n');
+    await node.shell('systemctl start mail-agent');
+    await settled();
+    await roundTrip(system().view, userOf('shard-1'), userOf('shard-3'));
+  }, 120_000);
+
   describe('attach-volume', () => {
     const NAME = 'Other/shard-1';
 
     /** Runs the script on a node as its unit does, without touching what the node itself has. */
-    const attach = (node: LocalNode, volume: string, limit = 30): Promise<string> => {
+    const attach = (node: LocalNode, volume: string, limit = 30, name = 'Other'): Promise<string> => {
       const environment = [
-        ...[`MAIL_STORE_VOLUME=${volume}`, 'MAIL_STORE_NAME=Other', 'MAIL_SHARD=shard-1'],
+        ...[`MAIL_STORE_VOLUME=${volume}`, `MAIL_STORE_NAME=${name}`, 'MAIL_SHARD=shard-1'],
         ...[`AWS_ENDPOINT_URL=${cluster().aws.endpointFor(cluster().plan.gateway)}`, 'AWS_DEFAULT_REGION=us-east-1'],
       ];
       const script = `timeout ${limit} env ${environment.join(' ')} /opt/mail-platform/libexec/attach-volume 2>&1; echo "status $?"`;
@@ -270,6 +286,25 @@ export function volumeSuite(system: () => System): void {
       ]);
       await run('sync', []);
       expect(await digest(volume)).toBe(before);
+      await detach(volume, node);
+    });
+
+    test('takes a volume made from a snapshot of a shard that was in use, and replays its journal', async () => {
+      const node = nodeOf('shard-1');
+      const live = await volumeOf('shard-1');
+      const volume = await made(node, undefined, 'MailStack/shard-1');
+      await node.shell(`dd if=/dev/urandom of=${STORE}/before bs=1M count=1 conv=fsync status=none`);
+      const [from, to] = [live, volume].map((id) => path.join(cluster().folder, `${id}.disk`));
+      await run('dd', [`if=${from}`, `of=${to}`, 'bs=1M', 'conv=notrunc,sparse', 'status=none']);
+      await run('blockdev', ['--flushbufs', volumes().deviceOf(volume)]);
+      const answer = await attach(node, volume, 30, 'MailStack');
+      expect(answer).toMatch(/mail-shard-1: recovering journal[^]*status 0/);
+      expect(answer).not.toContain('formatting');
+      const mounted = '/tmp/snapshot';
+      const device = `/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${volume.replace('-', '')}`;
+      const sum = `sha1sum <${STORE}/before; mkdir ${mounted}; mount -o ro ${device} ${mounted}; sha1sum <${mounted}/before`;
+      const [here, there] = (await node.shell(`unshare --mount sh -c '${sum}'`)).trim().split('\n');
+      expect(there).toBe(here);
       await detach(volume, node);
     });
 
