@@ -63,7 +63,7 @@ function stackProps(config: MailConfig): MailStackProps {
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
-    storage: config.shards && MailStorage.ebs({ shardsPerZone: config.shards.perZone, volume: volume(config.shards) }),
+    storage: config.shards && storage(config.shards),
     maintenanceWindow: maintenanceWindow(config),
     trashRetention: days(config.trashDays),
     junkRetention: days(config.junkDays),
@@ -78,6 +78,14 @@ function stackProps(config: MailConfig): MailStackProps {
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,
   };
+}
+
+function storage(shards: NonNullable<MailConfig['shards']>): MailStorage {
+  return MailStorage.ebs({
+    shardsPerZone: shards.perZone,
+    volume: volume(shards),
+    oldMailAfter: days(shards.oldMailDays),
+  });
 }
 
 function volume({ type, sizeGiB, iops, throughput }: NonNullable<MailConfig['shards']>): ShardVolume {

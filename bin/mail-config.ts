@@ -185,6 +185,8 @@ export interface MailConfig {
     readonly sizeGiB?: number;
     readonly iops?: number;
     readonly throughput?: number;
+    /** Age in days at which mail moves to EFS; needs `mailboxFormat: 'sdbox'`. */
+    readonly oldMailDays?: number;
   };
 
   /**
@@ -311,6 +313,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
     sizeGiB: optional(integer(1, 65_536)),
     iops: optional(integer(100, 256_000)),
     throughput: optional(integer(125, 2_000)),
+    oldMailDays: optional(integer(1, 36_500)),
   }),
   messageSizeMiB: integer(1, 1024),
   maintenanceWindow: record({ start: isString, timeZone: optional(isString) }),

@@ -22,7 +22,7 @@ import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
 import { MailShield } from './shield';
 import { MailDemand, MailSizing, sizeFor, USERS_PER_CLUSTER_MAX } from './sizing';
-import { IMailStore, MailBackup, MailBackupOptions, MailStorage } from './storage';
+import { IMailStore, MailBackup, MailBackupOptions, MailboxFormat, MailStorage } from './storage';
 
 /** Properties of `MailStack`. */
 export interface MailStackProps extends StackProps, FleetOptions {
@@ -397,7 +397,13 @@ export class MailStack extends Stack {
 
   /** What only shows when the store is there. */
   private checkStore(props: MailStackProps): void {
-    const { shards, storeArn } = this.store;
+    const { shards, storeArn, configuration } = this.store;
+    if (configuration.environment.MAIL_OLD_DAYS && props.mailboxFormat !== MailboxFormat.SDBOX) {
+      throw new Error(
+        `oldMailAfter needs mailboxFormat MailboxFormat.SDBOX, which has a second place for mail, got ` +
+          `${props.mailboxFormat ?? MailboxFormat.MAILDIR}; set mailboxFormat, or leave oldMailAfter out`,
+      );
+    }
     if (props.backup && storeArn === undefined) {
       throw new Error(
         'backup must be left out with MailStorage.ebs(), which has snapshots of its own; set snapshotEvery and snapshotsKept',

@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import * as path from 'node:path';
 import type { LocalAws } from './aws';
 import { ec2, elements } from './ec2';
@@ -9,6 +9,9 @@ import type { Template } from './template';
 
 /** Size of the file that stands for a volume; what it takes is what is written. */
 const SIZE = '2G';
+
+/** Where nodes expect EFS with old mail, if there is one: a folder, as for the store (store.ts). */
+const OLD_MAIL = '/srv/mail-old';
 
 interface LocalVolume {
   readonly id: string;
@@ -30,6 +33,7 @@ export class LocalVolumes implements LocalStore {
   private readonly nodes: LocalNode[] = [];
   private timer?: NodeJS.Timeout;
   private stopped = false;
+  private hasOldMail = false;
 
   constructor(
     private readonly aws: LocalAws,
@@ -48,6 +52,7 @@ export class LocalVolumes implements LocalStore {
 
   /** Makes the volumes of the template. */
   public async provide(template: Template): Promise<void> {
+    this.hasOldMail = template.ofType('AWS::EFS::FileSystem').length > 0;
     for (const [logicalId, { Properties }] of template.ofType('AWS::EC2::Volume')) {
       const tags = template.resolve(Properties.Tags) as { Key: string; Value: string }[];
       this.ids.set(logicalId, await this.create(template.text(Properties.AvailabilityZone), tags));
@@ -121,7 +126,10 @@ export class LocalVolumes implements LocalStore {
   }
 
   public arguments(): string[] {
-    return [];
+    if (!this.hasOldMail) return [];
+    const folder = path.join(this.folder, 'old');
+    mkdirSync(folder, { recursive: true });
+    return [`--bind=${folder}:${OLD_MAIL}`];
   }
 
   public files(): { readonly [path: string]: string } {

@@ -1,7 +1,7 @@
 import { App, Duration, Size } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
-import { MailStack, MailStackProps, MailStorage, ShardVolume } from '../lib';
+import { MailboxFormat, MailStack, MailStackProps, MailStorage, ShardVolume } from '../lib';
 import { flagSets } from './support/apps';
 import { openFindings } from './support/nag';
 
@@ -105,6 +105,23 @@ test('takes 50 000 operations a second', () => {
   template.allResourcesProperties('AWS::EC2::Volume', { Iops: 50_000 });
 });
 
+test('old mail goes to a file system that all shards share, in its cheaper class', () => {
+  const storage = MailStorage.ebs({ oldMailAfter: Duration.days(30) });
+  const stack = mailStack({ storage, mailboxFormat: MailboxFormat.SDBOX });
+  expect(openFindings(stack)).toEqual([]);
+  const template = Template.fromStack(stack);
+  template.hasResource('AWS::EFS::FileSystem', {
+    DeletionPolicy: 'Retain',
+    Properties: { LifecyclePolicies: [{ TransitionToIA: 'AFTER_1_DAY' }, { TransitionToArchive: 'AFTER_90_DAYS' }] },
+  });
+  for (const { Properties } of Object.values(template.findResources('AWS::EC2::LaunchTemplate'))) {
+    const userData = JSON.stringify(Properties.LaunchTemplateData.UserData);
+    expect(userData).toContain('\\nMAIL_OLD_DAYS=30\\n');
+    expect(userData).toMatch(/MAIL_OLD_SERVER=",\{"Ref":"StorageOldMailFileSystem/);
+    expect(userData).toContain('MAIL_MAILBOX_FORMAT=sdbox');
+  }
+});
+
 test('an owner who asks for the group of all nodes is told of the groups', () => {
   const { fleet } = mailStack();
   expect(() => fleet.autoScalingGroup).toThrow(
@@ -117,6 +134,16 @@ test.each<[string, Partial<MailStackProps>, string]>([
   ['maxNodes is set', { maxNodes: 6 }, 'maxNodes must be left out with shards, each of which has one node (3), got 6'],
   ['backups are asked for', { backup: {} }, 'backup must be left out with MailStorage.ebs()'],
   ['the demand is larger', { demand: { users: 10_000 } }, 'demand asks for 9 nodes, got 3 shards with one node each'],
+  [
+    'old mail has no second place',
+    { storage: MailStorage.ebs({ oldMailAfter: Duration.days(30) }) },
+    'oldMailAfter needs mailboxFormat MailboxFormat.SDBOX, which has a second place for mail, got maildir',
+  ],
+  [
+    'old mail is half a day old',
+    { storage: MailStorage.ebs({ oldMailAfter: Duration.hours(12) }), mailboxFormat: MailboxFormat.SDBOX },
+    'oldMailAfter must be whole days, 1 or more, got 0.5 days',
+  ],
   ['the drain is too short', { drainTimeout: Duration.seconds(10) }, 'drainTimeout must be 30 to 6900 seconds'],
 ])('fails when %s', (_name, props, message) => {
   expect(() => mailStack(props)).toThrow(message);

@@ -6,6 +6,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import { acknowledge, Acknowledgement, findingId } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
+import { EfsMailStore } from './efs-mail-store';
 import { IMailShard, IMailStore, ShardTag } from './mail-store';
 import { ShardSnapshots } from './shard-snapshots';
 import { ShardVolume } from './shard-volume';
@@ -29,6 +30,15 @@ export interface ShardSnapshot {
    * @default - the shard's zone
    */
   readonly availabilityZone?: string;
+}
+
+/** Where mail goes when it is old. */
+export interface OldMailOptions {
+  /** File system that all shards share. */
+  readonly store: EfsMailStore;
+
+  /** Age at which mail moves. Whole days, one or more. */
+  readonly after: Duration;
 }
 
 /** Properties of `EbsMailStore`. */
@@ -72,6 +82,12 @@ export interface EbsMailStoreProps {
    * @default - empty volumes
    */
   readonly restoreFrom?: { [shard: string]: ShardSnapshot };
+
+  /**
+   * Where mail goes when it is old, in the nightly window. Needs `MailboxFormat.SDBOX`.
+   * @default - it stays on the volume
+   */
+  readonly oldMail?: OldMailOptions;
 }
 
 /**
@@ -111,7 +127,12 @@ export class EbsMailStore extends Construct implements IMailStore {
       kept: props.snapshotsKept ?? 72,
     });
     this.configuration = {
-      environment: { MAIL_STORE: 'ebs', MAIL_STORE_NAME: this.storeName, MAIL_SHARDS: names.join(' ') },
+      environment: {
+        MAIL_STORE: 'ebs',
+        MAIL_STORE_NAME: this.storeName,
+        MAIL_SHARDS: names.join(' '),
+        ...(props.oldMail && oldMailSettings(props.oldMail)),
+      },
       statements: this.statements(props.encryptionKey),
       acknowledgements: this.acknowledgements(),
     };
@@ -296,6 +317,14 @@ class Shard implements IMailShard {
       usingMetrics: { [`${id}read`]: metric(`VolumeRead${suffix}`), [`${id}written`]: metric(`VolumeWrite${suffix}`) },
     });
   }
+}
+
+function oldMailSettings({ store, after }: OldMailOptions): { [key: string]: string } {
+  const days = after.toDays({ integral: false });
+  if (!Number.isInteger(days) || days < 1) {
+    throw new Error(`oldMailAfter must be whole days, 1 or more, got ${days} days; give Duration.days(n)`);
+  }
+  return { MAIL_OLD_SERVER: store.configuration.environment.MAIL_STORE_SERVER, MAIL_OLD_DAYS: `${days}` };
 }
 
 function checkShards({ availabilityZones, shardsPerZone = 1 }: EbsMailStoreProps): number {

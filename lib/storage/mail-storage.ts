@@ -91,6 +91,13 @@ export interface EbsStorageOptions {
    * @default - empty volumes
    */
   readonly restoreFrom?: { [shard: string]: ShardSnapshot };
+
+  /**
+   * Age at which mail moves to EFS with Infrequent Access, in the nightly window. Whole days, one or more. It stays where it is
+   * in folders, and readable. Needs `MailboxFormat.SDBOX`.
+   * @default - mail stays on the volume
+   */
+  readonly oldMailAfter?: Duration;
 }
 
 /** Kind of store for mail, indexes and queues. */
@@ -138,8 +145,21 @@ class EbsStorage extends MailStorage {
   }
 
   public bind(scope: Construct, options: MailStorageBindOptions): IMailStore {
+    const { oldMailAfter, ...shards } = this.options;
     return new EbsMailStore(scope, 'Ebs', {
-      ...this.options,
+      ...shards,
+      oldMail: oldMailAfter && {
+        after: oldMailAfter,
+        // It is old when it comes.
+        store: new EfsMailStore(scope, 'OldMail', {
+          vpc: options.vpc,
+          vpcSubnets: options.subnets,
+          securityGroup: options.securityGroup,
+          nodeSecurityGroup: options.nodeSecurityGroup,
+          encryptionKey: options.encryptionKey,
+          infrequentAccessAfter: LifecyclePolicy.AFTER_1_DAY,
+        }),
+      },
       availabilityZones: [...new Set(options.vpc.selectSubnets(options.subnets).availabilityZones)],
       encryptionKey: options.encryptionKey,
     });

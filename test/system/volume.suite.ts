@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { homeOf } from '../../agent/src/ring/home';
 import { ec2, elements } from '../../local/ec2';
-import type { LocalUser } from '../../local/mail-clients';
+import { imapClient, type ClientView, type LocalUser } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import { inbox, roundTrip, submit } from '../../local/round-trip';
 import { run, sleep, waitFor } from '../../local/run';
@@ -89,6 +89,38 @@ export function volumeSuite(system: () => System): void {
         expect(await inbox(there, userOf(shard))).toHaveLength(1);
       }
     }
+  });
+
+  test('old mail moves to the other store at night and is read there; while that is away it is not lost', async () => {
+    const { view } = system();
+    const user = userOf('shard-1');
+    const node = nodeOf('shard-1');
+    const [name, domain] = user.address.split('@');
+    const files = async (store: string) =>
+      Number(await node.shell(`find ${store}/mail/${domain}/${name} -name 'u.*' | wc -l`));
+    const before = await sources(view, user);
+    expect(before.length).toBeGreaterThan(0);
+    expect(await files(STORE)).toBe(before.length);
+
+    // What is done at night, with all mail old enough.
+    await node.shell('env MAIL_OLD_DAYS=0 /opt/mail-platform/libexec/maintain');
+    expect([await files(STORE), await files('/srv/mail-old')]).toEqual([0, before.length]);
+    expect(await sources(view, user)).toEqual(before);
+    await roundTrip(view, userOf('shard-2'), user);
+    expect([await files(STORE), await files('/srv/mail-old')]).toEqual([1, before.length]);
+    // With its own setting the night leaves alone what came today.
+    await node.shell('systemctl start mail-maintenance.service');
+    expect(await files(STORE)).toBe(1);
+
+    const all = await sources(view, user);
+    await node.shell('mount -t tmpfs -o mode=0555,ro tmpfs /srv/mail-old');
+    try {
+      expect(await inbox(view, user)).toHaveLength(before.length + 1);
+      await expect(sources(view, user)).rejects.toThrow();
+    } finally {
+      await node.shell('umount /srv/mail-old');
+    }
+    expect(await sources(view, user)).toEqual(all);
   });
 
   test('Lua and Python find the home that the agent finds', async () => {
@@ -332,11 +364,37 @@ export function volumeSuite(system: () => System): void {
   test('a node that is told of other shards than its volume was made for does not use it', async () => {
     const [node] = cluster().nodes;
     const answer = await node.shell(
-      `/opt/mail-platform/libexec/claim-volume ${STORE} MailStack 'shard-1 shard-2' 2>&1 || echo "status $?"`,
+      `/opt/mail-platform/libexec/claim-volume ${STORE} MailStack 'shard-1 shard-2' '' 2>&1 || echo "status $?"`,
     );
     expect(answer).toContain(
       "was spread over 'MailStack: shard-1 shard-2 shard-3', now it would be 'MailStack: shard-1 shard-2'",
     );
     expect(answer).toContain('status 1');
   });
+
+  test('a node that is not told where old mail went does not use the volume', async () => {
+    const [node] = cluster().nodes;
+    const answer = await node.shell(
+      `/opt/mail-platform/libexec/claim-volume ${STORE} MailStack '${SHARDS.join(' ')}' '' 2>&1 || echo "status $?"`,
+    );
+    expect(answer).toMatch(/old mail of .* is on \S+\.efs\.\S+, now it would be on 'the volume'[^]*status 1/);
+  });
+}
+
+/** The messages in a user's INBOX, byte by byte. @throws Error when one can't be read. */
+async function sources(view: ClientView, user: LocalUser): Promise<string[]> {
+  const client = imapClient(view, user);
+  await client.connect();
+  try {
+    const { exists } = await client.mailboxOpen('INBOX', { readOnly: true });
+    const found: string[] = [];
+    for await (const message of client.fetch('1:*', { source: true })) {
+      if (!message.source?.length) throw new Error(`message ${message.seq} has no text`);
+      found.push(message.source.toString());
+    }
+    if (found.length !== exists) throw new Error(`${found.length} of ${exists} messages can be read`);
+    return found;
+  } finally {
+    await client.logout().catch(() => client.close());
+  }
 }
