@@ -14,6 +14,9 @@ import { ShardVolume } from './shard-volume';
 /** Key of the tag by which a volume and the instances that may have it know each other. */
 const SHARD_TAG = 'mail-platform:shard';
 
+/** Key of the tag that all volumes of a store have, by which their snapshots are made. */
+const STORE_TAG = 'mail-platform:store';
+
 /** Key of the tag that a node puts on a volume once it is formatted. */
 const FORMATTED_TAG = 'mail-platform:formatted';
 
@@ -121,7 +124,7 @@ export class EbsMailStore extends Construct implements IMailStore {
     this.shards = names.map((name, index) => this.createShard(name, index, volume, props));
     this.storeId = this.shards.map(({ volumeId }) => volumeId).join(' ');
     new ShardSnapshots(this, 'Snapshots', {
-      tag: { key: SHARD_TAG, values: this.shards.map(({ instanceTag }) => instanceTag.value) },
+      tag: { key: STORE_TAG, value: this.storeName },
       volumeArns: this.shards.map(({ volumeId }) => this.arn('volume', volumeId)),
       every: props.snapshotEvery ?? Duration.hours(1),
       kept: props.snapshotsKept ?? 72,
@@ -190,7 +193,7 @@ export class EbsMailStore extends Construct implements IMailStore {
       kmsKeyId: props.encryptionKey?.keyArn,
       multiAttachEnabled: false,
       snapshotId,
-      tags: [tag, { key: 'Name', value: tag.value }],
+      tags: [tag, { key: STORE_TAG, value: this.storeName }, { key: 'Name', value: tag.value }],
     });
     volume.applyRemovalPolicy(RemovalPolicy.RETAIN);
     acknowledge(

@@ -44,7 +44,7 @@ export interface IMailShard extends IMeasuredStore {
   shortcomingOn(instanceType: InstanceType): string | undefined;
 }
 
-/** A tag on a shard's volume, and on the instances that may have it. */
+/** A tag on volumes, such as that on a shard's volume and on the instances that may have it. */
 export interface ShardTag {
   readonly key: string;
   readonly value: string;

@@ -3,14 +3,15 @@ import { CfnLifecyclePolicy } from 'aws-cdk-lib/aws-dlm';
 import { ManagedPolicy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
+import { ShardTag } from './mail-store';
 
 /** Hours between snapshots that Data Lifecycle Manager takes. */
 const HOURS = [1, 2, 3, 4, 6, 8, 12, 24];
 
 /** Properties of `ShardSnapshots`. */
 export interface ShardSnapshotsProps {
-  /** Tag of the volumes. */
-  readonly tag: { readonly key: string; readonly values: string[] };
+  /** Tag that all of the volumes have, and no others. */
+  readonly tag: ShardTag;
 
   /** The volumes themselves; the role may make snapshots of no others. */
   readonly volumeArns: string[];
@@ -52,7 +53,7 @@ export class ShardSnapshots extends Construct {
       executionRoleArn: role.roleArn,
       policyDetails: {
         resourceTypes: ['VOLUME'],
-        targetTags: props.tag.values.map((value) => ({ key: props.tag.key, value })),
+        targetTags: [props.tag],
         schedules: [
           {
             name: 'Mail',
@@ -93,7 +94,7 @@ export class ShardSnapshots extends Construct {
           sid: 'ExpireSnapshots',
           actions: ['ec2:DeleteSnapshot'],
           resources: [snapshots],
-          conditions: { StringEquals: { [`aws:ResourceTag/${tag.key}`]: tag.values } },
+          conditions: { StringEquals: { [`aws:ResourceTag/${tag.key}`]: tag.value } },
         }),
       ],
     });
@@ -108,7 +109,7 @@ export class ShardSnapshots extends Construct {
         id: findingId(policy, 'AwsSolutions-IAM5', 'Resource', snapshots),
         reason:
           'Snapshots have ids that nobody knows before. They can be made of these volumes only, and deleted only when they have ' +
-          'the tag of one of them (test/storage/ebs-mail-store.test.ts).',
+          'their tag (test/storage/ebs-mail-store.test.ts).',
       },
     );
     return policy;

@@ -33,7 +33,11 @@ describe.each(flagSets)('volumes with $flags', ({ context }) => {
           Encrypted: true,
           KmsKeyId: { 'Fn::GetAtt': [expect.stringMatching(/^Key/), 'Arn'] },
           MultiAttachEnabled: false,
-          Tags: [{ Key: 'mail-platform:shard', Value: `Test/shard-${index + 1}` }, { Key: 'Name' }],
+          Tags: [
+            { Key: 'mail-platform:shard', Value: `Test/shard-${index + 1}` },
+            { Key: 'mail-platform:store', Value: 'Test' },
+            { Key: 'Name' },
+          ],
         },
       });
     });
@@ -44,7 +48,7 @@ describe.each(flagSets)('volumes with $flags', ({ context }) => {
       State: 'ENABLED',
       PolicyDetails: {
         ResourceTypes: ['VOLUME'],
-        TargetTags: [1, 2, 3].map((number) => ({ Key: 'mail-platform:shard', Value: `Test/shard-${number}` })),
+        TargetTags: [{ Key: 'mail-platform:store', Value: 'Test' }],
         Schedules: [
           Match.objectLike({
             CopyTags: true,
@@ -64,7 +68,7 @@ test('snapshots are made of these volumes only, and none but theirs are deleted'
   const of = (sid: string) => JSON.stringify(statements.find(({ Sid }) => Sid === sid));
   for (const shard of [1, 2, 3]) expect(of('MakeSnapshots')).toContain(`volume/",{"Ref":"StoreShard${shard}`);
   expect(of('MakeSnapshots')).not.toContain('volume/*');
-  expect(of('ExpireSnapshots')).toContain('{"aws:ResourceTag/mail-platform:shard":["Test/shard-1"');
+  expect(of('ExpireSnapshots')).toContain('{"aws:ResourceTag/mail-platform:store":"Test"}');
 });
 
 test('tells nodes which shards there are, and each which one it has', () => {
