@@ -7,7 +7,6 @@ import {
   IMachineImage,
   InstanceType,
   ISecurityGroup,
-  ISubnet,
   IVpc,
   LaunchTemplate,
   SubnetSelection,
@@ -32,7 +31,7 @@ import { NodeSecret } from './node-secret';
 import { nodeSettings } from './node-settings';
 import { NodeTemplate } from './node-template';
 import { rollBackOnAlarms } from './rollback-alarms';
-import { createShardGroup } from './shard-group';
+import { checkNoNumberOfNodes, createShardGroup, subnetsIn } from './shard-group';
 import { connectionsPerNode } from './sizing';
 
 /** Properties of `MailFleet`. */
@@ -125,8 +124,8 @@ export interface MailFleetProps extends FleetOptions {
  * nodes one batch at a time when anything on them changes. With shards it is a group of one node for each of them, which heals
  * itself too; what is changed replaces the nodes one after the other.
  *
- * @throws on `minNodes` and `maxNodes` with shards, on a shard whose zone has no subnet, on bad sizes and durations, on an instance type of unknown capacity, and on environment values that could not
- *   be written to a node
+ * @throws on bad sizes and durations, on an instance type of unknown capacity, on environment values that could not be
+ *   written to a node; with shards on `minNodes` and `maxNodes`, and on a shard whose zone has no subnet
  */
 export class MailFleet extends Construct implements IConnectable, IGrantable {
   /** The group of all nodes, or one group for each shard, in their order. */
@@ -157,7 +156,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     super(scope, id);
     const zones = new Set(props.vpc.selectSubnets(props.vpcSubnets).availabilityZones).size;
     const shards = props.shards;
-    checkNoNumberOfNodes(props);
+    checkNoNumberOfNodes(props, props.shards);
     this.minNodes = shards?.length ?? props.minNodes ?? zones;
     this.maxNodes = shards?.length ?? props.maxNodes ?? 2 * this.minNodes;
     checkNodes(this.minNodes, this.maxNodes);
@@ -224,7 +223,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
       ? shards.map((shard, index) =>
           createShardGroup(this, `Shard${index + 1}`, {
             ...common,
-            subnets: subnetsIn(props, shard),
+            subnets: subnetsIn(props.vpc, props.vpcSubnets, shard),
             shard,
             launchTemplate: this.launchTemplates[index],
           }),
@@ -394,27 +393,6 @@ function settleTimes(options: MailFleetProps): Times {
     throw new Error(`drainTimeout must be 30 to 6900 seconds, got ${seconds}; choose a time in between`);
   }
   return { bootTimeout, pauseTime, drainTimeout };
-}
-
-function checkNoNumberOfNodes({ shards, minNodes, maxNodes }: MailFleetProps): void {
-  for (const [name, value] of Object.entries({ minNodes, maxNodes })) {
-    if (shards && value !== undefined) {
-      throw new Error(
-        `${name} must be left out with shards, each of which has one node (${shards.length}), got ${value}; ` +
-          'remove it, or change shardsPerZone',
-      );
-    }
-  }
-}
-
-function subnetsIn({ vpc, vpcSubnets }: MailFleetProps, { name, availabilityZone }: IMailShard): ISubnet[] {
-  const subnets = vpc
-    .selectSubnets(vpcSubnets)
-    .subnets.filter((subnet) => subnet.availabilityZone === availabilityZone);
-  if (subnets.length === 0) {
-    throw new Error(`vpcSubnets must have a subnet in ${availabilityZone}, the zone of ${name}, got none; add one`);
-  }
-  return subnets;
 }
 
 function only<T>(name: string, all: T[]): T {

@@ -8,9 +8,10 @@ import {
   InstanceRefreshStrategy,
   UpdatePolicy,
 } from 'aws-cdk-lib/aws-autoscaling';
-import { ISubnet } from 'aws-cdk-lib/aws-ec2';
+import { ISubnet, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
 import { Construct } from 'constructs';
 import { IMailShard } from '../storage/mail-store';
+import { FleetOptions } from './fleet-options';
 import { drainBeforeTermination, NodeGroupProps } from './node-group';
 
 /** What `createShardGroup` needs to know; every default is settled. */
@@ -64,4 +65,25 @@ export function createShardGroup(scope: Construct, id: string, props: ShardGroup
   Tags.of(group).add(key, value, { includeResourceTypes: ['AWS::AutoScaling::AutoScalingGroup'] });
   drainBeforeTermination(group, props.drainTimeout);
   return group;
+}
+
+/** Each shard has one node: another number can't be asked for. */
+export function checkNoNumberOfNodes({ minNodes, maxNodes }: FleetOptions, shards?: IMailShard[]): void {
+  for (const [name, value] of Object.entries({ minNodes, maxNodes })) {
+    if (shards && value !== undefined) {
+      throw new Error(
+        `${name} must be left out with shards, each of which has one node (${shards.length}), got ${value}; ` +
+          'remove it, or change shardsPerZone',
+      );
+    }
+  }
+}
+
+/** The subnets in a shard's zone. @throws when there is none */
+export function subnetsIn(vpc: IVpc, selection: SubnetSelection, { name, availabilityZone }: IMailShard): ISubnet[] {
+  const subnets = vpc.selectSubnets(selection).subnets.filter((subnet) => subnet.availabilityZone === availabilityZone);
+  if (subnets.length === 0) {
+    throw new Error(`vpcSubnets must have a subnet in ${availabilityZone}, the zone of ${name}, got none; add one`);
+  }
+  return subnets;
 }
