@@ -10,9 +10,11 @@ import {
   MailService,
   MailStack,
   MailStackProps,
+  MailStorage,
   MaintenanceWindow,
   OutboundRelay,
   RetentionProfile,
+  ShardVolume,
   SingleSignOn,
 } from '../lib';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
@@ -63,6 +65,7 @@ function stackProps(config: MailConfig): MailStackProps {
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    storage: config.shards && storage(config.shards),
     maintenanceWindow: maintenanceWindow(config),
     trashRetention: days(config.trashDays),
     junkRetention: days(config.junkDays),
@@ -77,6 +80,20 @@ function stackProps(config: MailConfig): MailStackProps {
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,
   };
+}
+
+function storage(shards: NonNullable<MailConfig['shards']>): MailStorage {
+  return MailStorage.ebs({
+    shardsPerZone: shards.perZone,
+    volume: volume(shards),
+    oldMailAfter: days(shards.oldMailDays),
+  });
+}
+
+function volume({ type, sizeGiB, iops, throughput }: NonNullable<MailConfig['shards']>): ShardVolume {
+  const size = sizeGiB === undefined ? undefined : Size.gibibytes(sizeGiB);
+  // checkConfig has seen that both are there.
+  return type === 'io2' ? ShardVolume.io2({ size: size!, iops: iops! }) : ShardVolume.gp3({ size, iops, throughput });
 }
 
 function days(count?: number): Duration | undefined {

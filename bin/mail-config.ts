@@ -193,6 +193,21 @@ export interface MailConfig {
   readonly mailboxFormat?: 'maildir' | 'sdbox';
 
   /**
+   * Zonal shards on EBS in the place of EFS, docs/storage.md: `{}` for one gp3 volume of 500 GiB in each zone. `perZone` and
+   * `zones` can't be changed once there is mail. `throughput`, in MiB a second, is for `gp3`.
+   * @default - EFS
+   */
+  readonly shards?: {
+    readonly perZone?: number;
+    readonly type?: 'gp3' | 'io2';
+    readonly sizeGiB?: number;
+    readonly iops?: number;
+    readonly throughput?: number;
+    /** Age in days at which mail moves to EFS; needs `mailboxFormat: 'sdbox'`. */
+    readonly oldMailDays?: number;
+  };
+
+  /**
    * Largest message, MiB.
    * @default 50
    */
@@ -311,6 +326,14 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   mailboxFormat: oneOf(['maildir', 'sdbox']),
+  shards: record({
+    perZone: optional(integer(1, 10)),
+    type: optional(oneOf(['gp3', 'io2'])),
+    sizeGiB: optional(integer(1, 65_536)),
+    iops: optional(integer(100, 256_000)),
+    throughput: optional(integer(125, 2_000)),
+    oldMailDays: optional(integer(1, 36_500)),
+  }),
   messageSizeMiB: integer(1, 1024),
   maintenanceWindow: record({ start: isString, timeZone: optional(isString) }),
   trashDays: integer(1, 36_500),
@@ -363,6 +386,9 @@ function checkTogether(config: MailConfig): void {
   }
   if (config.vpcId !== undefined && config.zones !== undefined) {
     throw new ConfigError('zones is for a new network; the zones of vpcId are those of its subnets; remove zones');
+  }
+  if (config.shards?.type === 'io2' && (config.shards.sizeGiB === undefined || config.shards.iops === undefined)) {
+    throw new ConfigError("shards with type 'io2' must have sizeGiB and iops; add them");
   }
   const hostname = config.hostname ?? `mail.${config.domain}`;
   const zone = config.hostedZone?.name;

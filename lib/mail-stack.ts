@@ -22,7 +22,7 @@ import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
 import { MailShield } from './shield';
 import { MailDemand, MailSizing, sizeFor, USERS_PER_CLUSTER_MAX } from './sizing';
-import { IMailStore, MailBackup, MailBackupOptions, MailStorage } from './storage';
+import { IMailStore, MailBackup, MailBackupOptions, MailboxFormat, MailStorage } from './storage';
 
 /** Properties of `MailStack`. */
 export interface MailStackProps extends StackProps, FleetOptions {
@@ -283,6 +283,7 @@ export class MailStack extends Stack {
       encryptionKey: this.encryptionKey,
       automaticBackups: props.backup === undefined,
     });
+    this.checkStore(props);
     this.archive = new MailArchive(this, 'Archive', {
       bucket: props.archiveBucket,
       encryptionKey: this.encryptionKey,
@@ -338,12 +339,12 @@ export class MailStack extends Stack {
         ...(this.journal ? [this.journal.configuration] : []),
         ...(this.relay ? [this.relay.configuration] : []),
       ],
+      shards: this.store.shards,
       targetGroups: this.edge.targetGroups,
       leases: this.leases,
       nodeSecret: new NodeSecret(this, 'NodeSecret', { encryptionKey: this.encryptionKey }),
       instanceType: props.instanceType ?? this.sizing?.instanceType,
-      minNodes: props.minNodes ?? this.sizing?.minNodes,
-      maxNodes: props.maxNodes ?? (props.minNodes === undefined ? this.sizing?.maxNodes : undefined),
+      ...this.numberOfNodes(props),
       connectionsPerNode: props.connectionsPerNode ?? this.sizing?.connectionsPerNode,
       messageSizeMax: props.messageSizeMax,
       mailboxQuota: props.mailboxQuota,
@@ -360,7 +361,9 @@ export class MailStack extends Stack {
     });
     // Nodes that boot before the mount targets, or before the route out, would fail and be replaced.
     const routes = (this.network.nodeSubnets.subnets ?? []).map((subnet) => subnet.internetConnectivityEstablished);
-    this.fleet.autoScalingGroup.node.addDependency(storage, ...routes);
+    for (const group of this.fleet.autoScalingGroups) {
+      group.node.addDependency(storage, ...routes);
+    }
 
     this.alarms = new MailAlarms(this, 'Alarms', {
       fleet: this.fleet,
@@ -388,7 +391,7 @@ export class MailStack extends Stack {
       });
     }
     this.relay?.addAlarms(this.alarmTopic);
-    if (props.backup) {
+    if (props.backup && this.store.storeArn) {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,
         fileSystemArn: this.store.storeArn,
@@ -405,6 +408,38 @@ export class MailStack extends Stack {
       });
     }
     addOutputs(this);
+  }
+
+  /** What only shows when the store is there. */
+  private checkStore(props: MailStackProps): void {
+    const { shards, storeArn, configuration } = this.store;
+    if (configuration.environment.MAIL_OLD_DAYS && props.mailboxFormat !== MailboxFormat.SDBOX) {
+      throw new Error(
+        `oldMailAfter needs mailboxFormat MailboxFormat.SDBOX, which has a second place for mail, got ` +
+          `${props.mailboxFormat ?? MailboxFormat.MAILDIR}; set mailboxFormat, or leave oldMailAfter out`,
+      );
+    }
+    if (props.backup && storeArn === undefined) {
+      throw new Error(
+        'backup must be left out with MailStorage.ebs(), which has snapshots of its own; set snapshotEvery and snapshotsKept',
+      );
+    }
+    if (shards && this.sizing && this.sizing.minNodes > shards.length) {
+      throw new Error(
+        `demand asks for ${this.sizing.minNodes} nodes, got ${shards.length} shards with one node each; ` +
+          'raise shardsPerZone, or choose a larger instanceType',
+      );
+    }
+  }
+
+  private numberOfNodes(props: MailStackProps): Pick<FleetOptions, 'minNodes' | 'maxNodes'> {
+    if (this.store.shards) {
+      return { minNodes: props.minNodes, maxNodes: props.maxNodes };
+    }
+    return {
+      minNodes: props.minNodes ?? this.sizing?.minNodes,
+      maxNodes: props.maxNodes ?? (props.minNodes === undefined ? this.sizing?.maxNodes : undefined),
+    };
   }
 
   private findOrCreateZone(props: MailStackProps): IHostedZone {

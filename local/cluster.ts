@@ -17,6 +17,7 @@ import { prepare } from './prepare';
 import type { Progress } from './progress';
 import { FolderStore, type LocalStore } from './store';
 import { Template } from './template';
+import { LocalVolumes } from './volumes';
 
 /** Makes the machines of a cluster, switched off, and what they need beside what every cluster has. */
 export type Machines = (environment: {
@@ -57,8 +58,13 @@ export class LocalCluster {
         CertificateAuthority.create(path.join(folder, 'ca')),
         progress.step('AWS APIs (moto_server)', () => aws.start()),
       ]);
-      const template = Template.read(path.join(assembly, 'MailStack.template.json'), standInValue);
-      cluster = new LocalCluster(folder, readPlan(template, options), aws, authority, options);
+      const volumes = new LocalVolumes(aws, folder);
+      const template = Template.read(
+        path.join(assembly, 'MailStack.template.json'),
+        (id, resource, attribute) => volumes.idOf(id) ?? standInValue(id, resource, attribute),
+      );
+      await volumes.provide(template);
+      cluster = new LocalCluster(folder, readPlan(template, options), aws, authority, options, volumes);
       await cluster.bringUp(template, assembly, prepared.root, options);
       return cluster;
     } catch (error) {
@@ -86,13 +92,17 @@ export class LocalCluster {
     public readonly aws: LocalAws,
     public readonly authority: CertificateAuthority,
     options: ClusterOptions,
+    /** What stands for EBS. */
+    public readonly volumes: LocalVolumes,
   ) {
     const [domain] = this.domains;
     this.users = ['alice', 'bob'].map((name) => ({ address: `${name}@${domain}`, password: `${name}-local-password` }));
     this.metadata = new MetadataService(() => this.nodes.map(({ planned }) => planned));
-    this.store = options.networkStore
-      ? new NetworkStore({ folder, address: plan.gateway, places: plan.places })
-      : new FolderStore(path.join(folder, 'store'));
+    this.store = volumes.exist
+      ? volumes
+      : options.networkStore
+        ? new NetworkStore({ folder, address: plan.gateway, places: plan.places })
+        : new FolderStore(path.join(folder, 'store'));
     this.names = new NameServer(plan, folder);
   }
 
@@ -150,6 +160,7 @@ export class LocalCluster {
   /** Frees the place of an instance that has ended. */
   public async clear(node: LocalNode): Promise<void> {
     await node.clear();
+    await this.volumes.terminate(node);
     this.nodes.splice(this.nodes.indexOf(node), 1);
   }
 
@@ -168,6 +179,7 @@ export class LocalCluster {
   }
 
   private async boot(node: LocalNode, limit = 120_000): Promise<void> {
+    await this.volumes.launch(node);
     await node.boot();
     await node.ready(limit).catch(async (error: Error) => {
       appendFileSync(path.join(this.folder, `${node.name}.log`), error.message);

@@ -206,7 +206,7 @@ export function layInstance(root: string, planned: PlannedNode, options: BootOpt
   };
   write('etc/hostname', `${planned.name}\n`);
   write('etc/resolv.conf', `nameserver ${options.plan.gateway}\n`);
-  write('var/lib/cloud/seed/nocloud/user-data', options.plan.userData);
+  write('var/lib/cloud/seed/nocloud/user-data', planned.userData ?? options.plan.userData);
   write('var/lib/cloud/seed/nocloud/meta-data', `instance-id: ${planned.instanceId}\n`);
   write(
     'etc/cloud/cloud.cfg.d/99-local.cfg',

@@ -30,6 +30,8 @@ export interface PlannedPlace {
   readonly zone: string;
   /** Address in the zone's node subnet. */
   readonly address: string;
+  /** The launch template's user data, where each place has its own. @default - that of the plan */
+  readonly userData?: string;
 }
 
 export interface PlannedNode extends PlannedPlace {
@@ -65,12 +67,21 @@ export interface Plan {
 
 /** Reads the plan of the cluster. */
 export function readPlan(template: Template, size: PlannedSize = {}): Plan {
-  const [, group] = template.only('AWS::AutoScaling::AutoScalingGroup');
+  const groups = template.ofType('AWS::AutoScaling::AutoScalingGroup').map(([, resource]) => resource);
+  const [group] = groups;
   const [, vpc] = template.only('AWS::EC2::VPC');
   const [network, prefix] = template.text(vpc.Properties.CidrBlock).split('/');
   const userData = readUserData(template, group);
-  const count = size.nodes ?? Number(template.text(group.Properties.MinSize));
-  const places = readPlaces(template, group, Math.max(count, size.places ?? 0));
+  // Where there are several groups, each is a shard and has one node.
+  const isSharded = groups.length > 1;
+  const count = isSharded ? groups.length : (size.nodes ?? Number(template.text(group.Properties.MinSize)));
+  const places = isSharded
+    ? groups.map((shard, index) => ({
+        ...readPlaces(template, shard, 1)[0],
+        name: `node${index + 1}`,
+        userData: readUserData(template, shard),
+      }))
+    : readPlaces(template, group, Math.max(count, size.places ?? 0));
   return {
     listeners: template
       .ofType('AWS::ElasticLoadBalancingV2::Listener')

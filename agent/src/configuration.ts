@@ -19,6 +19,10 @@ export interface Configuration {
   readonly leaseTable: string;
   /** How long a drain may wait for connections and queue, in seconds. */
   readonly drainSeconds: number;
+  /** Shard whose volume this node has. @default - all nodes share one store */
+  readonly shard?: string;
+  /** All shards of the store. @default - all nodes share one store */
+  readonly shards?: string[];
 }
 
 /** The environment lacks a key or holds a value that can't be used; the message names every such key. */
@@ -67,6 +71,7 @@ export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration
     leaseTable: text('MAIL_LEASE_TABLE'),
     drainHook: text('MAIL_DRAIN_HOOK'),
     drainSeconds: whole('MAIL_DRAIN_SECONDS', 0),
+    ...(environment.MAIL_STORE === 'ebs' && { shard: text('MAIL_SHARD'), shards: text('MAIL_SHARDS').split(/\s+/) }),
   };
   if (problems.length > 0) throw new ConfigurationError(problems.join('; '));
   return configuration;

@@ -64,10 +64,14 @@ const run = (configuration: Configuration): void => {
         metadata.demand('placement/availability-zone'),
       ]);
       const client = new DynamoDBClient({ region, ...LEASE_TIMES });
-      const { leaseTable, cluster } = configuration;
-      return { me: { id, address }, table: new LeaseTable({ client, table: leaseTable, cluster, id, address, zone }) };
+      const { leaseTable, cluster, shard } = configuration;
+      return {
+        me: { id, address, ...(shard && { shard }) },
+        table: new LeaseTable({ client, table: leaseTable, cluster, id, address, zone }),
+      };
     },
     control: new ControlClient(),
+    shards: configuration.shards,
     ringFile: RING_FILE,
     able: () => dovecot.result().ok,
     log,
@@ -86,6 +90,7 @@ const run = (configuration: Configuration): void => {
         queue,
         store,
         certificate: CERTIFICATE,
+        volume: configuration.shard ? STORE : undefined,
       }),
       leaseMetrics(keeper),
     ],

@@ -39,6 +39,15 @@ test.each([
   expect(() => readConfiguration({ ...ENVIRONMENT, [key]: value })).toThrow(message);
 });
 
+test('knows its shard and all shards where mail is on volumes', () => {
+  const sharded = { ...ENVIRONMENT, MAIL_STORE: 'ebs', MAIL_SHARD: 'shard-2', MAIL_SHARDS: 'shard-1 shard-2' };
+  expect(readConfiguration(sharded)).toMatchObject({ shard: 'shard-2', shards: ['shard-1', 'shard-2'] });
+  expect(readConfiguration({ ...sharded, MAIL_STORE: 'efs' }).shards).toBeUndefined();
+  expect(() => readConfiguration({ ...ENVIRONMENT, MAIL_STORE: 'ebs' })).toThrow(
+    'MAIL_SHARD is missing; MAIL_SHARDS is missing',
+  );
+});
+
 test('fails with every wrong key at once', () => {
   expect(() => readConfiguration({})).toThrow(ConfigurationError);
   expect(() => readConfiguration({})).toThrow(

@@ -7,6 +7,7 @@ set -euo pipefail
 
 readonly ENVIRONMENT=/etc/mail-platform/env
 readonly STORE=/srv/mail-store
+readonly OLD=/srv/mail-old
 readonly QUEUE=/var/spool/postfix
 
 # Files that differ from the last run, one path a line.
@@ -77,7 +78,10 @@ configure() {
   if mountpoint --quiet "$STORE" && [[ ! -e /etc/systemd/system/$(systemd-escape --path --suffix=mount "$STORE") ]]; then
     MAIL_STORE_MOUNT=
   fi
-  export MAIL_INSTANCE_ID MAIL_STORE_MOUNT
+  if mountpoint --quiet "$OLD" && [[ ! -e /etc/systemd/system/$(systemd-escape --path --suffix=mount "$OLD") ]]; then
+    MAIL_OLD_MOUNT=
+  fi
+  export MAIL_INSTANCE_ID MAIL_STORE_MOUNT MAIL_OLD_MOUNT
 
   changed=$("$PLATFORM_ROOT/libexec/render" "$ENVIRONMENT" /)
   [[ -z $changed ]] || log "changed: ${changed//$'\n'/ }"
@@ -143,22 +147,47 @@ enable_units() {
 }
 
 mount_store() {
+  local unit=mail-store-tls.service where=${MAIL_STORE_SERVER:-}
+  if [[ $MAIL_STORE == ebs ]]; then
+    unit=mail-volume.service where=$MAIL_STORE_VOLUME
+  fi
   if ! mountpoint --quiet "$STORE"; then
     mkdir -p "$STORE"
     # Nothing is ever written beneath the mount point: not even root can while it is immutable.
     chmod 0555 "$STORE"
     chattr +i "$STORE" || log "can't make $STORE immutable; a write while it is unmounted would not be refused"
     retry 5 10 systemctl start "$(systemd-escape --path --suffix=mount "$STORE")" ||
-      die "can't mount $MAIL_STORE_SERVER at $STORE; see journalctl -u mail-store-tls -u '$(systemd-escape --path --suffix=mount "$STORE")'"
+      die "can't mount $where at $STORE; see journalctl -u $unit -u '$(systemd-escape --path --suffix=mount "$STORE")'. $(last_error "$unit")"
   fi
   if [[ $MAIL_STORE_MOUNT == managed ]]; then
-    enable_units mail-store-tls.service "$(systemd-escape --path --suffix=mount "$STORE")"
+    enable_units "$unit" "$(systemd-escape --path --suffix=mount "$STORE")"
+  fi
+  if [[ $MAIL_STORE == ebs ]]; then
+    "$PLATFORM_ROOT/libexec/claim-volume" "$STORE" "$MAIL_STORE_NAME" "$MAIL_SHARDS" "${MAIL_OLD_SERVER:-}" || exit
+    enable_units mail-volume-grow.timer
+    systemctl start mail-volume-grow.timer
   fi
   claim_format
+  if [[ -n $MAIL_OLD_MAIL ]]; then mount_old_mail; fi
   install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"
   install --directory --mode=0755 "$STORE/.health"
   install --directory --mode=0700 "$STORE/certificates"
   install --directory --owner=mail-agent --group=mail-agent --mode=0700 "$STORE/.health/$MAIL_INSTANCE_ID"
+}
+
+# Old mail of a shard, beside its volume. Dovecot does not run without it (dovecot.service.d).
+mount_old_mail() {
+  local unit
+  unit=$(systemd-escape --path --suffix=mount "$OLD")
+  if ! mountpoint --quiet "$OLD"; then
+    mkdir -p "$OLD"
+    # As above; and Dovecot, which can't make a folder in it, knows then that mail is away and not lost.
+    chmod 0555 "$OLD"
+    chattr +i "$OLD" || log "can't make $OLD immutable"
+    retry 5 10 systemctl start "$unit" || die "can't mount $MAIL_OLD_SERVER at $OLD; see journalctl -u mail-store-tls -u '$unit'"
+  fi
+  if [[ $MAIL_OLD_MOUNT == managed ]]; then enable_units mail-store-tls.service "$unit"; fi
+  install --directory --owner=vmail --group=vmail --mode=0700 "$OLD/mail" || die "$OLD is not writable for root"
 }
 
 mount_queue() {

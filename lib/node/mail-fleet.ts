@@ -1,6 +1,6 @@
 import { Annotations, Duration, Size, Stack, Token } from 'aws-cdk-lib';
 import { AutoScalingGroup, CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
-import { IAlarm, Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import { IAlarm, IMetric, MathExpression, Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import {
   Connections,
   IConnectable,
@@ -18,6 +18,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
 import { allowAutoScaling } from '../security/key-policy';
+import { IMailShard } from '../storage/mail-store';
 import { agentMetric, cpuMetric } from './fleet-metrics';
 import { FleetOptions } from './fleet-options';
 import { LeaseTable } from './lease-table';
@@ -30,6 +31,7 @@ import { NodeSecret } from './node-secret';
 import { nodeSettings } from './node-settings';
 import { NodeTemplate } from './node-template';
 import { rollBackOnAlarms } from './rollback-alarms';
+import { checkNoNumberOfNodes, createShardGroup, subnetsIn } from './shard-group';
 import { connectionsPerNode } from './sizing';
 
 /** Properties of `MailFleet`. */
@@ -54,6 +56,12 @@ export interface MailFleetProps extends FleetOptions {
 
   /** What store, directory and certificate ask of the nodes. */
   readonly configurations: NodeConfiguration[];
+
+  /**
+   * Shards of the store: one group of exactly one node for each, in its zone. Nodes are then as many as shards.
+   * @default - one group over all zones
+   */
+  readonly shards?: IMailShard[];
 
   /**
    * Target groups of the balancer.
@@ -113,14 +121,19 @@ export interface MailFleetProps extends FleetOptions {
 
 /**
  * The mail nodes: an Auto Scaling group over the zones that heals itself, grows with connections, and replaces its
- * nodes one batch at a time when anything on them changes.
+ * nodes one batch at a time when anything on them changes. With shards it is a group of one node for each of them, which heals
+ * itself too; what is changed replaces the nodes one after the other.
  *
- * @throws on bad sizes and durations, on an instance type of unknown capacity, and on environment values that could not
- *   be written to a node
+ * @throws on bad sizes and durations, on an instance type of unknown capacity, on environment values that could not be
+ *   written to a node; with shards on `minNodes` and `maxNodes`, and on a shard whose zone has no subnet
  */
 export class MailFleet extends Construct implements IConnectable, IGrantable {
-  public readonly autoScalingGroup: AutoScalingGroup;
-  public readonly launchTemplate: LaunchTemplate;
+  /** The group of all nodes, or one group for each shard, in their order. */
+  public readonly autoScalingGroups: AutoScalingGroup[];
+
+  /** What nodes are made of, one for each group. */
+  public readonly launchTemplates: LaunchTemplate[];
+
   public readonly role: IRole;
   public readonly connections: Connections;
   public readonly grantPrincipal: IPrincipal;
@@ -142,8 +155,10 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   constructor(scope: Construct, id: string, props: MailFleetProps) {
     super(scope, id);
     const zones = new Set(props.vpc.selectSubnets(props.vpcSubnets).availabilityZones).size;
-    this.minNodes = props.minNodes ?? zones;
-    this.maxNodes = props.maxNodes ?? 2 * this.minNodes;
+    const shards = props.shards;
+    checkNoNumberOfNodes(props, props.shards);
+    this.minNodes = shards?.length ?? props.minNodes ?? zones;
+    this.maxNodes = shards?.length ?? props.maxNodes ?? 2 * this.minNodes;
     checkNodes(this.minNodes, this.maxNodes);
     const instanceType = props.instanceType ?? new InstanceType('m7g.large');
     this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType);
@@ -156,6 +171,11 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
         'cdk-mail-platform:fewZones',
         `nodes are in ${zones} zone(s): with fewer than 3, losing one takes too much of the capacity; add subnets`,
       );
+    }
+
+    const shortcoming = shards?.map((shard) => shard.shortcomingOn(instanceType)).find((found) => found !== undefined);
+    if (shortcoming) {
+      Annotations.of(this).addWarningV2('cdk-mail-platform:slowInstanceType', shortcoming);
     }
 
     const bundle = props.bundle ?? new MailBundle(this, 'Bundle');
@@ -171,38 +191,78 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     if (props.encryptionKey) {
       allowAutoScaling(this, props.encryptionKey);
     }
-    this.launchTemplate = new NodeTemplate(this, 'Template', {
-      instanceType,
-      machineImage: props.machineImage,
-      environment: mergeEnvironments(
-        nodeSettings(this, {
-          ...props,
-          clusterName: this.clusterName,
-          connectionsPerNode: this.connectionsPerNode,
-          drainTimeout: times.drainTimeout,
-        }),
-        configurations,
-      ),
-      bundle,
-      role: nodeRole.role,
-      securityGroup: props.securityGroup,
-      rootVolumeSize: props.rootVolumeSize ?? Size.gibibytes(20),
-      encryptionKey: props.encryptionKey,
-    }).launchTemplate;
-    this.autoScalingGroup = createNodeGroup(this, 'Group', {
+    const settings = nodeSettings(this, {
+      ...props,
+      clusterName: this.clusterName,
+      connectionsPerNode: this.connectionsPerNode,
+      drainTimeout: times.drainTimeout,
+    });
+    const createTemplate = (templateId: string, parts: NodeConfiguration[]) =>
+      new NodeTemplate(this, templateId, {
+        instanceType,
+        machineImage: props.machineImage,
+        environment: mergeEnvironments(settings, parts),
+        bundle,
+        role: nodeRole.role,
+        securityGroup: props.securityGroup,
+        rootVolumeSize: props.rootVolumeSize ?? Size.gibibytes(20),
+        encryptionKey: props.encryptionKey,
+      }).launchTemplate;
+    const common = {
       vpc: props.vpc,
-      vpcSubnets: props.vpcSubnets,
-      launchTemplate: this.launchTemplate,
-      minNodes: this.minNodes,
-      maxNodes: this.maxNodes,
       ...times,
-      utilization: this.metricConnectionUtilization(),
       targetGroups: props.targetGroups ?? [],
       notificationsTopic: props.notificationsTopic,
+    };
+    this.launchTemplates = shards
+      ? shards.map(({ configuration }, index) =>
+          createTemplate(`Shard${index + 1}Template`, [...configurations, configuration]),
+        )
+      : [createTemplate('Template', configurations)];
+    this.autoScalingGroups = shards
+      ? shards.map((shard, index) =>
+          createShardGroup(this, `Shard${index + 1}`, {
+            ...common,
+            subnets: subnetsIn(props.vpc, props.vpcSubnets, shard),
+            shard,
+            launchTemplate: this.launchTemplates[index],
+          }),
+        )
+      : [
+          createNodeGroup(this, 'Group', {
+            ...common,
+            vpcSubnets: props.vpcSubnets,
+            launchTemplate: this.launchTemplates[0],
+            minNodes: this.minNodes,
+            maxNodes: this.maxNodes,
+            utilization: this.metricConnectionUtilization(),
+          }),
+        ];
+    this.autoScalingGroups.forEach((group, index) => {
+      group.node.addDependency(...nodeRole.bootPolicies);
+      // One shard is without its node at a time.
+      if (index > 0) group.node.addDependency(this.autoScalingGroups[index - 1]);
     });
-    this.autoScalingGroup.node.addDependency(...nodeRole.bootPolicies);
     this.rollBackOn(...(props.rollbackAlarms ?? []));
-    nodeRole.allowLifecycle(this.autoScalingGroup.node.defaultChild as CfnAutoScalingGroup);
+    nodeRole.allowLifecycle(this.autoScalingGroups.map((group) => group.node.defaultChild as CfnAutoScalingGroup));
+  }
+
+  /**
+   * The group of all nodes.
+   *
+   * @throws when each shard has a group of its own
+   */
+  public get autoScalingGroup(): AutoScalingGroup {
+    return only('autoScalingGroup', this.autoScalingGroups);
+  }
+
+  /**
+   * What all nodes are made of.
+   *
+   * @throws when each shard has a launch template of its own
+   */
+  public get launchTemplate(): LaunchTemplate {
+    return only('launchTemplate', this.launchTemplates);
   }
 
   /**
@@ -212,7 +272,9 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
    */
   public rollBackOn(...alarms: IAlarm[]): void {
     this.rollbackAlarms.push(...alarms);
-    rollBackOnAlarms(this.autoScalingGroup, this.rollbackAlarms);
+    for (const group of this.autoScalingGroups) {
+      rollBackOnAlarms(group, this.rollbackAlarms);
+    }
   }
 
   /** Client connections of all nodes together. */
@@ -280,9 +342,24 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     return agentMetric('QueuesAdopted', this.clusterName, Stats.SUM, options);
   }
 
+  /** Space in use on the fullest volume of a shard, percent of blocks or of inodes; nodes of a shared store send none. */
+  public metricStoreUtilization(options?: MetricOptions): Metric {
+    return agentMetric('StoreUtilization', this.clusterName, Stats.MAXIMUM, options);
+  }
+
   /** CPU in use, percent, mean over nodes. */
-  public metricCpuUtilization(options?: MetricOptions): Metric {
-    return cpuMetric(this.autoScalingGroup.autoScalingGroupName, options);
+  public metricCpuUtilization(options?: MetricOptions): IMetric {
+    const metrics = this.autoScalingGroups.map((group) => cpuMetric(group.autoScalingGroupName, options));
+    if (metrics.length === 1) {
+      return metrics[0];
+    }
+    const usingMetrics = Object.fromEntries(metrics.map((metric, index) => [`shard${index + 1}`, metric]));
+    return new MathExpression({
+      expression: `AVG([${Object.keys(usingMetrics).join(', ')}])`,
+      label: 'CPU in use, percent, mean over nodes',
+      period: metrics[0].period,
+      usingMetrics,
+    });
   }
 
   /** How nodes agree on who serves whom, and hand sessions over. */
@@ -300,7 +377,7 @@ interface Times {
   readonly drainTimeout: Duration;
 }
 
-function settleTimes(options: FleetOptions): Times {
+function settleTimes(options: MailFleetProps): Times {
   const bootTimeout = options.bootTimeout ?? Duration.minutes(10);
   const pauseTime = options.pauseTime ?? Duration.minutes(15);
   if (pauseTime.toSeconds() < bootTimeout.toSeconds()) {
@@ -308,13 +385,21 @@ function settleTimes(options: FleetOptions): Times {
       `pauseTime must be >= bootTimeout (${bootTimeout.toSeconds()} s), got ${pauseTime.toSeconds()} s; raise pauseTime`,
     );
   }
-  const drainTimeout = options.drainTimeout ?? Duration.minutes(5);
+  // While the node of a shard drains, nobody else can serve the shard's users.
+  const drainTimeout = options.drainTimeout ?? (options.shards ? Duration.seconds(30) : Duration.minutes(5));
   const seconds = drainTimeout.toSeconds();
   // A hook lasts 7200 s at most, of which one minute is ours.
   if (seconds < 30 || seconds > 6900) {
     throw new Error(`drainTimeout must be 30 to 6900 seconds, got ${seconds}; choose a time in between`);
   }
   return { bootTimeout, pauseTime, drainTimeout };
+}
+
+function only<T>(name: string, all: T[]): T {
+  if (all.length !== 1) {
+    throw new Error(`${name} must be asked of a fleet with one group, got ${all.length} shards; use ${name}s`);
+  }
+  return all[0];
 }
 
 function checkNodes(minNodes: number, maxNodes: number): void {

@@ -83,7 +83,8 @@ export function createNodeGroup(scope: Construct, id: string, props: NodeGroupPr
   return group;
 }
 
-function drainBeforeTermination(group: AutoScalingGroup, timeout: Duration): void {
+/** Holds back a node's end until it has drained. */
+export function drainBeforeTermination(group: AutoScalingGroup, timeout: Duration): void {
   group.addLifecycleHook('Drain', {
     lifecycleHookName: DRAIN_HOOK,
     lifecycleTransition: LifecycleTransition.INSTANCE_TERMINATING,

@@ -37,24 +37,30 @@ export class NodeRole extends Construct {
     }
   }
 
-  /** Lets a node tell the group that it is drained, or that it needs more time. */
-  public allowLifecycle(group: CfnAutoScalingGroup): void {
+  /** Lets a node tell its group that it is drained, or that it needs more time. */
+  public allowLifecycle(groups: CfnAutoScalingGroup[]): void {
     const { partition, region, account } = Stack.of(this);
     // The id in the middle is given by AWS; the name alone is unique in account and region.
-    const arn = `arn:${partition}:autoscaling:${region}:${account}:autoScalingGroup:*:autoScalingGroupName/${group.ref}`;
+    const arns = groups.map(
+      (group) =>
+        `arn:${partition}:autoscaling:${region}:${account}:autoScalingGroup:*:autoScalingGroupName/${group.ref}`,
+    );
     const policy = this.createPolicy('LifecyclePolicy', 'Mail nodes: finish their own draining', [
       new PolicyStatement({
         sid: 'FinishDraining',
         actions: ['autoscaling:CompleteLifecycleAction', 'autoscaling:RecordLifecycleActionHeartbeat'],
-        resources: [arn],
+        resources: arns,
       }),
     ]);
-    acknowledge(policy, {
-      id: findingId(policy, 'AwsSolutions-IAM5', 'Resource', arn),
-      reason:
-        "The * stands for the id that AWS puts before a group's name in its ARN; the name, which is unique, is given. " +
-        'It allows two lifecycle actions on this group only (test/node/mail-fleet.test.ts).',
-    });
+    acknowledge(
+      policy,
+      ...arns.map((arn) => ({
+        id: findingId(policy, 'AwsSolutions-IAM5', 'Resource', arn),
+        reason:
+          "The * stands for the id that AWS puts before a group's name in its ARN; the name, which is unique, is given. " +
+          'It allows two lifecycle actions on this group only (test/node/mail-fleet.test.ts).',
+      })),
+    );
   }
 
   private createPartsPolicy(props: NodeRoleProps): ManagedPolicy {

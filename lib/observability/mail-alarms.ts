@@ -7,7 +7,7 @@ import { Construct } from 'constructs';
 import { MailEdge } from '../edge';
 import { MailFleet } from '../node';
 import { addTopicAlarm } from '../private/topic-alarm';
-import { IMailStore } from '../storage';
+import { IMailStore, IMeasuredStore } from '../storage';
 import { AlarmThresholds } from './alarm-thresholds';
 import { AlarmTopic } from './alarm-topic';
 
@@ -99,6 +99,9 @@ export class MailAlarms extends Construct {
     }
     if (props.store) {
       this.watchStore(props.store, props.storeSizeMax);
+      if (props.store.shards && props.fleet) {
+        this.watchVolumes(props.fleet);
+      }
     }
     if (props.certificate) {
       this.add('BalancerCertificateExpires', {
@@ -259,14 +262,43 @@ export class MailAlarms extends Construct {
   }
 
   private watchStore(store: IMailStore, sizeMax?: Size): void {
-    this.add('StoreOperationsHigh', {
+    if (store.shards) {
+      // One alarm can't watch the operations of all.
+      store.shards.forEach((shard, index) => this.watchLoad(shard, `Shard${index + 1}`));
+    } else {
+      this.watchLoad(store);
+    }
+    const storedBytes = sizeMax && store.metricStoredBytes({ period: Duration.hours(1) });
+    if (storedBytes) {
+      this.add('StoreLarge', {
+        metric: storedBytes,
+        threshold: sizeMax.toBytes(),
+        description:
+          'The store is larger than planned. Check first: `doveadm quota get -A` for the largest mailboxes, then the ' +
+          'budget.',
+      });
+    }
+  }
+
+  private watchVolumes(fleet: MailFleet): void {
+    this.add('StoreFull', {
+      metric: fleet.metricStoreUtilization(FIVE_MINUTES),
+      threshold: 80,
+      description:
+        'The volume of a shard is more than 80 % full; when it is full, its users get no more mail. Check first: which one ' +
+        '(`df /srv/mail-store`, `df -i`), then give MailStorage.ebs() a larger volume and deploy: it grows in place.',
+    });
+  }
+
+  private watchLoad(store: IMeasuredStore, suffix = ''): void {
+    this.add(`StoreOperationsHigh${suffix}`, {
       metric: store.metricOperationsUtilization(FIVE_MINUTES),
       threshold: 80,
       description:
         'The store is near its limit of operations. Check first: which users or searches cause them (`doveadm who`), ' +
         'then spread users over another store.',
     });
-    this.add('StoreThroughputHigh', {
+    this.add(`StoreThroughputHigh${suffix}`, {
       metric: store.metricThroughputUtilization(FIVE_MINUTES),
       threshold: 80,
       description:
@@ -282,15 +314,6 @@ export class MailAlarms extends Construct {
         description:
           'The store lives on burst credits and has less than 100 GiB of them. Check first: its throughput mode; elastic ' +
           'has no credits to run out of.',
-      });
-    }
-    if (sizeMax) {
-      this.add('StoreLarge', {
-        metric: store.metricStoredBytes({ period: Duration.hours(1) }),
-        threshold: sizeMax.toBytes(),
-        description:
-          'The store is larger than planned. Check first: `doveadm quota get -A` for the largest mailboxes, then the ' +
-          'budget.',
       });
     }
   }

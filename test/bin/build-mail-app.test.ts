@@ -20,6 +20,13 @@ test('one field is enough', () => {
   Template.fromStack(app.node.findChild('MailStack') as Stack).resourceCountIs('AWS::AutoScaling::AutoScalingGroup', 1);
 });
 
+test('shards reach the template', () => {
+  const made = template({ shards: { perZone: 2, type: 'io2', sizeGiB: 100, iops: 5000 }, instanceType: 'm7g.2xlarge' });
+  made.resourceCountIs('AWS::EC2::Volume', 6);
+  made.allResourcesProperties('AWS::EC2::Volume', { VolumeType: 'io2', Size: 100, Iops: 5000 });
+  template({ shards: {} }).allResourcesProperties('AWS::EC2::Volume', { VolumeType: 'gp3', Size: 500 });
+});
+
 test('every field reaches the template', () => {
   const made = template({
     ...located,

@@ -100,6 +100,12 @@ test.each<[string, object, string]>([
   ['a pause shorter than a boot', { pauseMinutes: 5 }, 'pauseMinutes must be a whole number from 10 to 1440, got 5'],
   ['a word for false', { rollbackOnAlarm: 'off' }, 'rollbackOnAlarm must be true or false, got "off"'],
   ['a number for true', { sessionManager: 0 }, 'sessionManager must be true or false, got 0'],
+  ['shards of unknown disks', { shards: { type: 'gp2' } }, 'shards.type must be one of gp3, io2, got "gp2"'],
+  [
+    'shards of io2 without a size',
+    { shards: { type: 'io2', iops: 5000 } },
+    "shards with type 'io2' must have sizeGiB and iops",
+  ],
   ['an unknown mailbox format', { mailboxFormat: 'mdbox' }, 'mailboxFormat must be one of maildir, sdbox, got "mdbox"'],
   ['text for true', { shieldAdvanced: 'yes' }, 'shieldAdvanced must be true or false, got "yes"'],
   ['a lock of no length', { archiveLock: { mode: 'governance' } }, 'archiveLock.days must be a whole number'],

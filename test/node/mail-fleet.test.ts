@@ -342,6 +342,7 @@ test('offers a metric for each thing that the agent reports', () => {
     made.metricCertificateDaysLeft(),
     made.metricMemoryUtilization(),
     made.metricDiskUtilization(),
+    made.metricStoreUtilization(),
     made.metricStoreLatency(),
     made.metricMembers(),
     made.metricLeasesLost(),
@@ -360,6 +361,7 @@ test('offers a metric for each thing that the agent reports', () => {
     'CertificateDaysLeft Minimum',
     'MemoryUtilization Maximum',
     'DiskUtilization Maximum',
+    'StoreUtilization Maximum',
     'StoreLatency Average',
     'Members Minimum',
     'LeasesLost Sum',
@@ -367,7 +369,7 @@ test('offers a metric for each thing that the agent reports', () => {
     'RingVersion Maximum',
     'QueuesAdopted Sum',
   ]);
-  expect(made.metricCpuUtilization().namespace).toBe('AWS/EC2');
+  expect(made.metricCpuUtilization().toMetricConfig().metricStat?.namespace).toBe('AWS/EC2');
 });
 
 test.each<[string, Partial<MailFleetProps>, string]>([

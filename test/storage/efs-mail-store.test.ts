@@ -134,7 +134,7 @@ test('can be chosen as the storage of a stack', () => {
     namespace: 'AWS/EFS',
     metricName: 'PercentIOLimit',
   });
-  expect(store.metricStoredBytes().toMetricConfig().metricStat?.dimensions).toHaveLength(2);
+  expect(store.metricStoredBytes()?.toMetricConfig().metricStat?.dimensions).toHaveLength(2);
   expect(store.metricThroughputUtilization().toMetricConfig().mathExpression?.expression).toContain('PERIOD(metered)');
 });
 

@@ -17,7 +17,7 @@ export interface System {
 /**
  * Has a file's cluster brought up before its tests and ended after them; gives it to them.
  *
- * @param config file with its configuration; that of the local cluster unless there is another
+ * @param config configuration file of another cluster than `npm start`'s
  */
 export function useSystem(config?: string): () => System {
   let cluster: LocalCluster | undefined;

@@ -1,4 +1,5 @@
 import { RingView } from '../ring/ring-file';
+import { holdersOf } from '../ring/shards';
 import { isActive, NodeItem, RingItem } from './items';
 
 /**
@@ -14,7 +15,11 @@ export class HeldRing {
   private reportedBefore = 0;
   private settledOnce = false;
 
-  public constructor(self: string) {
+  /** @param shards all shards of the store; undefined where all nodes share one */
+  public constructor(
+    self: string,
+    private readonly shards?: readonly string[],
+  ) {
     this.current = { version: 0, self, serving: false, settled: false, nodes: [], was: [], leaving: [] };
   }
 
@@ -57,6 +62,7 @@ export class HeldRing {
       settled: false,
       nodes: next.sort(),
       was: settled ? nodes : kept(was, nodes, self),
+      ...(this.shards && { shards: holdersOf(this.shards, ring.nodes) }),
     };
   }
 

@@ -32,6 +32,8 @@ export interface NodeItem {
 export interface RingNode {
   readonly id: string;
   readonly address: string;
+  /** Shard whose volume the node has; undefined where all nodes share one store. */
+  readonly shard?: string;
 }
 
 /** The ring: the nodes that are homes of users. Each change has the next version. */

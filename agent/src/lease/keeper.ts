@@ -16,6 +16,8 @@ export interface LeaseKeeperOptions {
   /** Who this node is, and its view of the table; asked for again until it is known. */
   readonly join: () => Promise<{ readonly me: RingNode; readonly table: Pick<LeaseTable, 'read' | 'write'> }>;
   readonly control: Pick<ControlClient, 'release' | 'takeOver' | 'fence' | 'unfence' | 'alive' | 'adopt' | 'flush'>;
+  /** All shards of the store. @default - all nodes share one store */
+  readonly shards?: readonly string[];
   /** Path of the ring file. */
   readonly ringFile: string;
   /** Whether Dovecot can serve users. */
@@ -97,7 +99,7 @@ export class LeaseKeeper {
     if (this.stopped) return;
     if (!joined) return void setTimeout(() => void this.join(), 1_000);
     this.table = joined.table;
-    this.membership = new Membership(joined.me);
+    this.membership = new Membership(joined.me, this.options.shards);
     if (this.isDraining) this.handle({ on: 'drain' });
     this.timer = setInterval(() => this.tick(), TICK);
     this.tick();

@@ -171,7 +171,11 @@ export class LeaseTable {
   private writeRing({ version, nodes }: RingItem): Promise<void> {
     const item = {
       version: number(version),
-      nodes: { L: nodes.map(({ id, address }) => ({ M: { id: text(id), address: text(address) } })) },
+      nodes: {
+        L: nodes.map(({ id, address, shard }) => ({
+          M: { id: text(id), address: text(address), ...(shard !== undefined && { shard: text(shard) }) },
+        })),
+      },
     };
     if (version === 1) return this.put('ring', item, { ConditionExpression: 'attribute_not_exists(pk)' });
     return this.put('ring', item, {
@@ -243,6 +247,7 @@ const readRing = (item: { [name: string]: AttributeValue }): RingItem => {
     nodes: item.nodes.L.map(({ M }): RingNode => ({
       id: readText(M?.id, where),
       address: readText(M?.address, where),
+      ...(M?.shard && { shard: readText(M.shard, where) }),
     })),
   };
 };

@@ -83,9 +83,15 @@ export class Membership {
   private losses = 0;
   private why = 'the agent has just started';
 
-  /** @param me this node, by its EC2 instance id */
-  public constructor(private readonly me: RingNode) {
-    this.ring = new HeldRing(me.address);
+  /**
+   * @param me this node, by its EC2 instance id
+   * @param shards all shards of the store; undefined where all nodes share one
+   */
+  public constructor(
+    private readonly me: RingNode,
+    private readonly shards?: readonly string[],
+  ) {
+    this.ring = new HeldRing(me.address, shards);
     this.publish();
   }
 
@@ -248,7 +254,7 @@ export class Membership {
 
   /** Refuses all users and has the daemons killed. */
   private withdraw(now: number): void {
-    this.ring = new HeldRing(this.me.address);
+    this.ring = new HeldRing(this.me.address, this.shards);
     this.adoption.forget();
     this.newAgent = false;
     this.quiet = 'no';

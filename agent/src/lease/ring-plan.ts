@@ -8,7 +8,7 @@ import { isActive, RingItem, RingNode, TableView } from './items';
 export const nextRing = (table: TableView, me: RingNode, wanted: boolean): RingItem | undefined => {
   const before = table.ring?.nodes ?? [];
   const nodes = othersInRing(table, me.id);
-  if (wanted) nodes.push({ id: me.id, address: me.address });
+  if (wanted) nodes.push({ id: me.id, address: me.address, ...(me.shard !== undefined && { shard: me.shard }) });
   nodes.sort((one, other) => (one.id < other.id ? -1 : 1));
   if (listed(nodes) === listed(before)) return undefined;
   return { version: (table.ring?.version ?? 0) + 1, nodes };

@@ -17,3 +17,9 @@ export const diskUtilization = async (path: string = '/'): Promise<number> => {
   const used = blocks - bfree;
   return (100 * used) / (used + bavail);
 };
+
+/** Share of a disk's inodes in use, in percent; 0 where the file system does not count them. */
+export const inodeUtilization = async (path: string): Promise<number> => {
+  const { files, ffree } = await statfs(path);
+  return files > 0 ? (100 * (files - ffree)) / files : 0;
+};

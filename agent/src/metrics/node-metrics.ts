@@ -3,7 +3,7 @@ import { HealthCheck } from '../health/health-check';
 import { ClientConnections } from '../node/client-connections';
 import { MailQueue } from '../node/mail-queue';
 import { certificateDaysLeft } from './certificate';
-import { diskUtilization, memoryUtilization } from './machine';
+import { diskUtilization, inodeUtilization, memoryUtilization } from './machine';
 import { Collector } from './publisher';
 
 export interface NodeMetricsOptions {
@@ -14,6 +14,8 @@ export interface NodeMetricsOptions {
   readonly store: HealthCheck;
   /** PEM file with the node's certificate chain. */
   readonly certificate: string;
+  /** Mount point of the shard's volume. @default - a store that grows by itself */
+  readonly volume?: string;
 }
 
 /** The metrics of a mail node. Names and units are public: alarms and scaling lean on them. */
@@ -53,6 +55,7 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     name: 'disk',
     collect: async () => [{ name: 'DiskUtilization', unit: StandardUnit.Percent, value: await diskUtilization() }],
   },
+  ...volumeMetrics(options.volume),
   {
     name: 'store latency',
     collect: async () => {
@@ -63,3 +66,17 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     },
   },
 ];
+
+/** A volume is full when either runs out: blocks or inodes. */
+const volumeMetrics = (volume?: string): Collector[] =>
+  volume === undefined
+    ? []
+    : [
+        {
+          name: 'volume',
+          collect: async () => {
+            const value = Math.max(await diskUtilization(volume), await inodeUtilization(volume));
+            return [{ name: 'StoreUtilization', unit: StandardUnit.Percent, value }];
+          },
+        },
+      ];

@@ -1,5 +1,5 @@
 import { chmodSync, renameSync, writeFileSync } from 'node:fs';
-import { homeOf } from './home';
+import { homeIn, Shard } from './shards';
 
 /** Where Dovecot's passdb reads the ring. */
 export const RING_FILE = '/run/mail-platform/ring';
@@ -26,13 +26,17 @@ export interface RingView {
    * them. Connections to all others that are not in the ring are cut.
    */
   readonly leaving: readonly string[];
+  /** All shards of the store, with the nodes that have them; undefined where all nodes share one store. */
+  readonly shards?: readonly Shard[];
 }
 
 /** Whether this node may open the user's mail now. */
 export const serves = (view: RingView, user: string): boolean =>
-  view.serving && homeOf(user, view.nodes) === view.self && (view.settled || homeOf(user, view.was) === view.self);
+  view.serving &&
+  homeIn(user, view.nodes, view.shards) === view.self &&
+  (view.settled || homeIn(user, view.was, view.shards) === view.self);
 
-/** The file's text: a key and a value on each line, with a tab between them. */
+/** The file's text: a key and a value on each line, with a tab between them; of a shard its name and its node. */
 export const renderRing = (view: RingView): string =>
   [
     ['version', String(view.version)],
@@ -42,6 +46,7 @@ export const renderRing = (view: RingView): string =>
     ...view.nodes.map((address) => ['node', address]),
     ...view.was.map((address) => ['was', address]),
     ...view.leaving.map((address) => ['leaving', address]),
+    ...(view.shards ?? []).map(({ name, address }) => ['shard', name, address ?? '']),
   ]
     .map((fields) => `${fields.join('\t')}\n`)
     .join('');

@@ -200,3 +200,12 @@ const anyAction = (
 };
 
 const step = (random: () => number): number => Math.floor(random() * 9);
+
+test('the ring keeps which shard each node has', async () => {
+  const nodes = [
+    { id: 'i-1', address: '10.0.0.11', shard: 'shard-1' },
+    { id: 'i-2', address: '10.0.0.12' },
+  ];
+  expect(await tableOf(1).write({ do: 'write-ring', ring: { version: 1, nodes } })).toBe(true);
+  expect((await tableOf(2).read()).ring).toEqual({ version: 1, nodes });
+});

@@ -338,3 +338,16 @@ test('sessions that do not end cost the lease', () => {
   expect(node.count('stop')).toBe(1);
   expect(node.membership.status().reason).toContain("can't be ended");
 });
+
+test('a node of a shard goes into the ring with it, and publishes who has which', () => {
+  const node = new Node();
+  const membership = new Membership({ ...ME, shard: 'shard-1' }, ['shard-1', 'shard-2']);
+  Object.assign(node, { membership });
+  node.lease();
+  node.give({ on: 'able', able: true });
+  node.read();
+  expect(node.latest('write-ring').ring.nodes).toEqual([{ ...ME, shard: 'shard-1' }]);
+  node.ring = { version: 2, nodes: [{ ...ME, shard: 'shard-1' }] };
+  node.read();
+  expect(node.latest('publish').view.shards).toEqual([{ name: 'shard-1', address: ME.address }, { name: 'shard-2' }]);
+});

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { certificateDaysLeft } from '../../src/metrics/certificate';
-import { diskUtilization, memoryUtilization } from '../../src/metrics/machine';
+import { diskUtilization, inodeUtilization, memoryUtilization } from '../../src/metrics/machine';
 import { selfSigned } from '../support/certificate';
 import { temporaryFolder } from '../support/temporary-folder';
 
@@ -27,6 +27,12 @@ test('disk use agrees with df', async () => {
   const df = execFileSync('df', ['--output=pcent', folder], { encoding: 'utf8' });
   // df rounds up.
   expect(Math.abs((await diskUtilization(folder)) - Number(/(\d+)%/.exec(df)![1]))).toBeLessThanOrEqual(1.1);
+});
+
+test('use of inodes agrees with df', async () => {
+  const folder = temporaryFolder();
+  const [, percent] = /(\d+)%/.exec(execFileSync('df', ['--output=ipcent', folder], { encoding: 'utf8' })) ?? ['', '0'];
+  expect(Math.abs((await inodeUtilization(folder)) - Number(percent))).toBeLessThanOrEqual(1.1);
 });
 
 test('counts the days of the first certificate in the chain', async () => {

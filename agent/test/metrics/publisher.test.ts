@@ -97,6 +97,12 @@ test('puts every metric of a node to CloudWatch', async () => {
   expect(log.lines).toEqual([]);
 });
 
+test('a node with a volume of its own says how full it is', async () => {
+  const volume = temporaryFolder();
+  await publisher('Shard', nodeMetrics({ ...node(), connectionsMax: 40, store: await store(), volume })).publish();
+  expect((await published('Shard')).StoreUtilization).toEqual([expect.any(Number), 'Percent']);
+});
+
 test('leaves out what can not be measured and says so once', async () => {
   const options = {
     ...node(),

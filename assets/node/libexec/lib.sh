@@ -55,8 +55,23 @@ load_environment() {
   check_key MAIL_MESSAGE_SIZE_MAX '[1-9][0-9]*'
   check_key MAIL_QUOTA '[1-9][0-9]*[KMGT]'
   check_key MAIL_SESSION_MANAGER 'yes|no'
-  check_key MAIL_STORE 'efs'
-  check_key MAIL_STORE_SERVER '[A-Za-z0-9.-]+'
+  check_key MAIL_STORE 'efs|ebs'
+  case ${MAIL_STORE:-} in
+    efs) check_key MAIL_STORE_SERVER '[A-Za-z0-9.-]+' ;;
+    ebs)
+      check_key MAIL_STORE_NAME '[A-Za-z0-9-]+'
+      check_key MAIL_STORE_VOLUME 'vol-[0-9a-f]+'
+      check_key MAIL_SHARD 'shard-[0-9]+'
+      check_key MAIL_SHARDS 'shard-[0-9]+( shard-[0-9]+)*'
+      if [[ -n ${MAIL_OLD_DAYS:-} ]]; then
+        check_key MAIL_OLD_DAYS '[1-9][0-9]*'
+        check_key MAIL_OLD_SERVER '[A-Za-z0-9.-]+'
+        # Maildir has no second place for mail.
+        check_key MAIL_MAILBOX_FORMAT 'sdbox'
+      fi
+      [[ " ${MAIL_SHARDS:-} " == *" ${MAIL_SHARD:-} "* ]] || problems+=("MAIL_SHARDS is '${MAIL_SHARDS:-}', expected to have MAIL_SHARD")
+      ;;
+  esac
   [[ -z ${MAIL_MAILBOX_FORMAT:-} ]] || check_key MAIL_MAILBOX_FORMAT 'maildir|sdbox'
   check_key MAIL_DIRECTORY 'file'
   check_key MAIL_DIRECTORY_OBJECT 's3://[a-z0-9.-]+/.+'
@@ -158,11 +173,22 @@ derive_environment() {
   MAIL_TOKEN_CLAIM=${MAIL_TOKEN_CLAIM:-email} MAIL_TOKEN_LIFETIME_MAX=${MAIL_TOKEN_LIFETIME_MAX:-900}
   MAIL_TOKEN_MECHANISMS=${MAIL_TOKEN_ISSUER:+ oauthbearer xoauth2}
   MAIL_TOKEN_CONFIGURATION_URL=${MAIL_TOKEN_ISSUER:+${MAIL_TOKEN_ISSUER%/}/.well-known/openid-configuration}
+  # On a store that all nodes share each has a queue of its own; a shard's stays on its volume, whichever node has that.
+  MAIL_QUEUE=${MAIL_SHARD:-${MAIL_INSTANCE_ID:-}}
+  # Old mail of shards, beside the volume; nothing without.
+  MAIL_OLD_MAIL='' MAIL_ALT_PATH=''
+  if [[ -n ${MAIL_OLD_DAYS:-} ]]; then
+    MAIL_STORE_SERVER=$MAIL_OLD_SERVER
+    MAIL_OLD_MAIL=/srv/mail-old/mail
+    MAIL_ALT_PATH="$MAIL_OLD_MAIL/%{user | domain}/%{user | username}"
+  fi
+  MAIL_OLD_MOUNT=${MAIL_OLD_MOUNT-managed}
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
     MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
-    MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET \
+    MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET MAIL_QUEUE \
+    MAIL_STORE_SERVER MAIL_OLD_MAIL MAIL_ALT_PATH MAIL_OLD_MOUNT \
     MAIL_TOKEN_ISSUER MAIL_TOKEN_AUDIENCES MAIL_TOKEN_SCOPE MAIL_TOKEN_CLAIM MAIL_TOKEN_LIFETIME_MAX MAIL_TOKEN_MECHANISMS \
     MAIL_TOKEN_CONFIGURATION_URL
 }

@@ -5,7 +5,7 @@ MASK = (1 << 64) - 1
 
 
 def read_ring(path=RING):
-    """The file's keys; `node`, `was` and `leaving` are lists. Empty when there is no file."""
+    """The file's keys; `node`, `was` and `leaving` are lists, `shards` has the address of each shard's node. Empty when there is no file."""
     ring = {'node': [], 'was': [], 'leaving': []}
     try:
         with open(path, encoding='ascii') as file:
@@ -16,6 +16,9 @@ def read_ring(path=RING):
         key, _, value = line.partition('\t')
         if key in ('node', 'was', 'leaving'):
             ring[key].append(value)
+        elif key == 'shard':
+            name, _, address = value.partition('\t')
+            ring.setdefault('shards', {})[name] = address
         else:
             ring[key] = value
     return ring
@@ -36,8 +39,16 @@ def home_of(user, nodes):
     return min(nodes, key=lambda node: (-score(user, node), node), default=None)
 
 
+def home_in(ring, user, nodes):
+    """The home among these nodes. With shards the user has one of them, whichever nodes there are, and the home is the node that has it."""
+    if 'shards' not in ring:
+        return home_of(user, nodes)
+    address = ring['shards'][home_of(user, ring['shards'])]
+    return address if address in nodes else None
+
+
 def serves(ring, user):
     """Whether this node may open the user's mailbox."""
-    if ring.get('state') != 'serving' or home_of(user, ring['node']) != ring['self']:
+    if ring.get('state') != 'serving' or home_in(ring, user, ring['node']) != ring['self']:
         return False
-    return ring.get('settled') == 'yes' or home_of(user, ring['was']) == ring['self']
+    return ring.get('settled') == 'yes' or home_in(ring, user, ring['was']) == ring['self']

@@ -4,9 +4,10 @@ import ctypes
 import ctypes.util
 import json
 import sys
+import tempfile
 
 sys.path.insert(0, '/opt/mail-platform/libexec')
-from ring import home_of  # noqa: E402
+from ring import home_in, home_of, read_ring  # noqa: E402
 
 lua = ctypes.CDLL(ctypes.util.find_library('lua5.4') or 'liblua5.4.so.0')
 lua.luaL_newstate.restype = ctypes.c_void_p
@@ -30,8 +31,29 @@ def quoted(text):
 
 
 call(open('/etc/dovecot/home.lua', encoding='utf-8').read() + '\nreturn ""')
+
+
+def differences_with_shards(vector):
+    """With the ring file that the agent would write."""
+    user, expected = vector['user'], vector['home'] or ''
+    lines = [('version', '1'), ('self', '10.0.0.1'), ('state', 'serving'), ('settled', 'yes')]
+    lines += [('node', node) for node in vector['nodes']]
+    lines += [('shard', f'{shard["name"]}\t{shard.get("address", "")}') for shard in vector['shards']]
+    with tempfile.NamedTemporaryFile('w') as file:
+        file.write(''.join(f'{key}\t{value}\n' for key, value in lines))
+        file.flush()
+        by_lua = call(f'local ring = read_ring("{file.name}") return home_in(ring, string.lower({quoted(user)}), ring.node) or ""')
+        ring = read_ring(file.name)
+    by_python = home_in(ring, user, ring['node']) or ''
+    if not by_lua == by_python == expected:
+        print(f'{vector}: Lua {by_lua!r}, Python {by_python!r}')
+
+
 vectors = json.load(sys.stdin)
 for vector in vectors:
+    if 'shards' in vector:
+        differences_with_shards(vector)
+        continue
     user, nodes = vector['user'], vector['nodes']
     listed = ', '.join(quoted(node) for node in nodes)
     by_lua = call(f'return home_of(string.lower({quoted(user)}), {{ {listed} }})')

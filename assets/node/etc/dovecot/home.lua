@@ -38,6 +38,17 @@ function home_of(user, nodes)
   return home
 end
 
+-- The home among these nodes. With shards a user has one of them by the same rule over their names, whichever nodes there are,
+-- and the home is the node that has it; nil when there is none, and which shard that is.
+function home_in(ring, user, nodes)
+  if ring.shards == nil then return home_of(user, nodes) end
+  local shard = home_of(user, ring.shards)
+  for _, node in ipairs(nodes) do
+    if node == ring.shards[shard] then return node end
+  end
+  return nil, shard
+end
+
 -- The ring file; nil when it is missing or not whole.
 function read_ring(path)
   local file = io.open(path, "r")
@@ -48,6 +59,11 @@ function read_ring(path)
   for key, value in text:gmatch("([^\t\n]+)\t([^\n]*)\n") do
     if key == "node" or key == "was" then
       table.insert(ring[key], value)
+    elseif key == "shard" then
+      ring.shards = ring.shards or {}
+      local name, address = value:match("^([^\t]*)\t?(.*)$")
+      table.insert(ring.shards, name)
+      ring.shards[name] = address
     else
       ring[key] = value
     end
@@ -60,13 +76,15 @@ end
 function decide(ring, user, by_hop)
   if ring == nil then return nil, "this node does not know its ring yet" end
   if ring.state ~= "serving" then return nil, "this node is fenced" end
-  local home = home_of(user, ring.node)
-  if home == nil then return nil, "the ring is empty" end
+  local home, shard = home_in(ring, user, ring.node)
+  if home == nil then
+    return nil, shard and "no node has " .. shard .. " in ring " .. ring.version or "the ring is empty"
+  end
   if home ~= ring.self then
     if by_hop then return nil, "the home is " .. home .. " in ring " .. ring.version end
     return home
   end
-  if ring.settled ~= "yes" and home_of(user, ring.was) ~= ring.self then
+  if ring.settled ~= "yes" and home_in(ring, user, ring.was) ~= ring.self then
     return nil, "the mailbox is moving to this node, ring " .. ring.version .. " is not settled"
   end
   return "here"

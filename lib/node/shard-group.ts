@@ -1,0 +1,89 @@
+import { Tags } from 'aws-cdk-lib';
+import {
+  AdditionalHealthCheckType,
+  AutoScalingGroup,
+  CfnAutoScalingGroup,
+  GroupMetrics,
+  HealthChecks,
+  InstanceRefreshStrategy,
+  UpdatePolicy,
+} from 'aws-cdk-lib/aws-autoscaling';
+import { ISubnet, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
+import { Construct } from 'constructs';
+import { IMailShard } from '../storage/mail-store';
+import { FleetOptions } from './fleet-options';
+import { drainBeforeTermination, NodeGroupProps } from './node-group';
+
+/** What `createShardGroup` needs to know; every default is settled. */
+export interface ShardGroupProps extends Pick<
+  NodeGroupProps,
+  'vpc' | 'launchTemplate' | 'bootTimeout' | 'pauseTime' | 'drainTimeout' | 'targetGroups' | 'notificationsTopic'
+> {
+  readonly shard: IMailShard;
+  /** Subnets in the shard's zone. */
+  readonly subnets: ISubnet[];
+}
+
+/**
+ * The Auto Scaling group of a shard: exactly one node, where the shard's volume is. The volume can't be in two places, so an
+ * old node goes before the new one comes, both when it is unhealthy and in a deployment.
+ */
+export function createShardGroup(scope: Construct, id: string, props: ShardGroupProps): AutoScalingGroup {
+  const group = new AutoScalingGroup(scope, id, {
+    vpc: props.vpc,
+    vpcSubnets: { subnets: props.subnets },
+    launchTemplate: props.launchTemplate,
+    minCapacity: 1,
+    maxCapacity: 1,
+    healthChecks: HealthChecks.withAdditionalChecks({
+      additionalTypes: [AdditionalHealthCheckType.ELB],
+      gracePeriod: props.bootTimeout,
+    }),
+    defaultInstanceWarmup: props.bootTimeout,
+    minHealthyPercentage: 0,
+    maxHealthyPercentage: 100,
+    groupMetrics: [GroupMetrics.all()],
+    notifications: props.notificationsTopic ? [{ topic: props.notificationsTopic }] : undefined,
+    updatePolicy: UpdatePolicy.instanceRefresh({
+      strategy: InstanceRefreshStrategy.ROLLING,
+      minHealthyPercentage: 0,
+      maxHealthyPercentage: 100,
+      instanceWarmup: props.pauseTime,
+      skipMatching: true,
+    }),
+  });
+  for (const targetGroup of props.targetGroups) {
+    group.attachToNetworkTargetGroup(targetGroup);
+  }
+  // In a zonal shift the node is left alone: nobody else could have its volume.
+  (group.node.defaultChild as CfnAutoScalingGroup).availabilityZoneImpairmentPolicy = {
+    zonalShiftEnabled: true,
+    impairedZoneHealthCheckBehavior: 'IgnoreUnhealthy',
+  };
+  // By this tag the node may be given the volume, and no other instance.
+  const { key, value } = props.shard.instanceTag;
+  Tags.of(group).add(key, value, { includeResourceTypes: ['AWS::AutoScaling::AutoScalingGroup'] });
+  drainBeforeTermination(group, props.drainTimeout);
+  return group;
+}
+
+/** Each shard has one node: another number can't be asked for. */
+export function checkNoNumberOfNodes({ minNodes, maxNodes }: FleetOptions, shards?: IMailShard[]): void {
+  for (const [name, value] of Object.entries({ minNodes, maxNodes })) {
+    if (shards && value !== undefined) {
+      throw new Error(
+        `${name} must be left out with shards, each of which has one node (${shards.length}), got ${value}; ` +
+          'remove it, or change shardsPerZone',
+      );
+    }
+  }
+}
+
+/** The subnets in a shard's zone. @throws when there is none */
+export function subnetsIn(vpc: IVpc, selection: SubnetSelection, { name, availabilityZone }: IMailShard): ISubnet[] {
+  const subnets = vpc.selectSubnets(selection).subnets.filter((subnet) => subnet.availabilityZone === availabilityZone);
+  if (subnets.length === 0) {
+    throw new Error(`vpcSubnets must have a subnet in ${availabilityZone}, the zone of ${name}, got none; add one`);
+  }
+  return subnets;
+}
