@@ -166,6 +166,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['certificates by DNS', { nodeCertificate: NodeCertificate.dns01({ email: 'ops@example.net' }) }],
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
+  ['a filter, and nodes that sign', { dns: {}, services: MailService.all(), filtering: {} }],
   ['DNS of domains elsewhere', { dns: {}, services: MailService.all(), additionalDomains: ['example.org'] }],
   ['mail to other domains through SES', { relay: OutboundRelay.ses() }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],

@@ -30,7 +30,7 @@ import { NodeSecret } from './node-secret';
 import { nodeSettings } from './node-settings';
 import { NodeTemplate } from './node-template';
 import { rollBackOnAlarms } from './rollback-alarms';
-import { connectionsPerNode } from './sizing';
+import { checkMemory, connectionsPerNode } from './sizing';
 
 /** Properties of `MailFleet`. */
 export interface MailFleetProps extends FleetOptions {
@@ -115,7 +115,7 @@ export interface MailFleetProps extends FleetOptions {
  * The mail nodes: an Auto Scaling group over the zones that heals itself, grows with connections, and replaces its
  * nodes one batch at a time when anything on them changes.
  *
- * @throws on bad sizes and durations, on an instance type of unknown capacity, and on environment values that could not
+ * @throws on bad sizes and durations, on an instance type of unknown capacity or too little memory, and on environment values that could not
  *   be written to a node
  */
 export class MailFleet extends Construct implements IConnectable, IGrantable {
@@ -146,7 +146,9 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     this.maxNodes = props.maxNodes ?? 2 * this.minNodes;
     checkNodes(this.minNodes, this.maxNodes);
     const instanceType = props.instanceType ?? new InstanceType('m7g.large');
-    this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType);
+    const taken = Size.bytes(props.configurations.reduce((sum, { memory }) => sum + (memory?.toBytes() ?? 0), 0));
+    checkMemory(instanceType, taken);
+    this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType, taken);
     checkPositiveInteger('connectionsPerNode', this.connectionsPerNode);
     const times = settleTimes(props);
     this.bootTimeout = times.bootTimeout;

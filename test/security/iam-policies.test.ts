@@ -18,6 +18,7 @@ const stacks: [string, MailStackProps][] = [
       services: MailService.all(),
       dns: {},
       relay: OutboundRelay.ses(),
+      filtering: {},
       journal: {},
       backup: {},
       shieldAdvanced: true,

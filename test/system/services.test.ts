@@ -1,3 +1,4 @@
+import { filteringSuite } from './filtering.suite';
 import { journalSuite } from './journal.suite';
 import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
@@ -10,4 +11,5 @@ const system = useSystem();
 describe('journal', () => journalSuite(system));
 describe('restore', () => restoreSuite(system));
 describe('relay', () => relaySuite(system));
+describe('filtering', () => filteringSuite(system));
 describe('security', () => securitySuite(system));

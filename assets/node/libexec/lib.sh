@@ -75,6 +75,15 @@ load_environment() {
     check_key MAIL_RELAY_SECRET '.+'
     check_key MAIL_RELAY_CONFIGURATION_SET '[A-Za-z0-9_-]+'
   fi
+  if [[ -n ${MAIL_FILTERING:-} ]]; then
+    check_key MAIL_FILTERING 'yes'
+    check_key MAIL_FILTER_OUTAGE 'accept|defer'
+    check_key MAIL_GREYLISTING 'yes|no'
+    check_key MAIL_VIRUS_SCAN 'yes|no'
+    check_key MAIL_JUNK_SCORE '[0-9]+(\.[0-9]+)?'
+    check_key MAIL_REJECT_SCORE '[0-9]+(\.[0-9]+)?'
+  fi
+  [[ -z ${MAIL_DKIM_SECRET:-} ]] || check_key MAIL_DKIM_SECRET '.+'
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
     acm-acme)
@@ -143,11 +152,32 @@ derive_environment() {
     MAIL_RELAY_SENDERS="inline:{$MAIL_RELAY_SENDERS }"
   fi
   MAIL_RELAY_CONFIGURATION_SET=${MAIL_RELAY_CONFIGURATION_SET:-}
+  derive_filter
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
     MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
     MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET
+}
+
+# What is on by choice: a folder of the bundle each, with packages and configuration of its own.
+derive_filter() {
+  MAIL_PARTS='' MAIL_MX_MILTERS='' MAIL_USER_MILTERS=''
+  MAIL_GREYLISTING_ENABLED=false MAIL_VIRUS_SCAN_ENABLED=false MAIL_DEFER_UNSCANNED=false
+  if [[ -n ${MAIL_DKIM_SECRET:-}${MAIL_FILTERING:-} ]]; then
+    local outage=accept
+    [[ ${MAIL_FILTER_OUTAGE:-} != defer ]] || outage=tempfail
+    MAIL_PARTS=signing
+    MAIL_USER_MILTERS="{ unix:/run/rspamd/milter.sock, default_action=$outage, connect_timeout=5s, command_timeout=30s, content_timeout=60s }"
+  fi
+  if [[ -n ${MAIL_FILTERING:-} ]]; then
+    MAIL_PARTS+=' filtering'
+    MAIL_MX_MILTERS=$MAIL_USER_MILTERS
+    [[ $MAIL_GREYLISTING != yes ]] || MAIL_GREYLISTING_ENABLED=true
+    [[ $MAIL_VIRUS_SCAN != yes ]] || MAIL_VIRUS_SCAN_ENABLED=true
+    [[ $MAIL_FILTER_OUTAGE != defer ]] || MAIL_DEFER_UNSCANNED=true
+  fi
+  export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.
