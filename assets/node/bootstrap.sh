@@ -101,7 +101,7 @@ configure() {
   # NFSv4.1 needs no port mapper; certificates are renewed by mail-certificate.timer; sockets belong to Dovecot itself;
   # ClamAV and Valkey have units of ours.
   local unit unwanted=(rpcbind.socket rpcbind.service certbot.timer dovecot.socket)
-  ! has_part filtering || unwanted+=(clamav-daemon.socket clamav-daemon.service valkey-server.service)
+  ! has_part filtering || unwanted+=(clamav-daemon.socket clamav-daemon.service clamav-freshclam-once.timer valkey-server.service)
   for unit in "${unwanted[@]}"; do
     if [[ ! -L /etc/systemd/system/$unit ]]; then
       systemctl --quiet stop "$unit" 2>/dev/null || true
@@ -226,9 +226,12 @@ start_services() {
   [[ -z ${MAIL_RELAY:-} ]] || optional+=(mail-relay-password.timer)
   choose_filter_units
   enable_units "${units[@]}" "${optional[@]}"
-  # What its processes may write to is decided when it starts.
-  has_changed '^/etc/systemd/system/dovecot.service.d/' && systemctl --quiet is-active dovecot.service && systemctl restart dovecot.service
-  has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service && systemctl reload dovecot.service
+  if has_changed '^/etc/systemd/system/dovecot.service.d/'; then
+    # What its processes may write to is decided when it starts.
+    systemctl try-restart dovecot.service
+  elif has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service; then
+    systemctl reload dovecot.service
+  fi
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service
   ((${#optional[@]} == 0)) || systemctl --no-block start "${optional[@]}"
   systemctl start "${units[@]}" || die 'a service does not start; see systemctl --failed'
@@ -247,6 +250,7 @@ choose_filter_units() {
       [[ " ${wanted[*]} " != *" $unit "* ]] || continue
       systemctl --quiet stop "$unit" 2>/dev/null || true
       systemctl --quiet disable "$unit" 2>/dev/null || true
+      systemctl --quiet reset-failed "$unit" 2>/dev/null || true
     done
     ! systemctl --quiet is-active rspamd.service || systemctl restart rspamd.service
   fi

@@ -12,7 +12,7 @@ export interface MailFilteringOptions {
   readonly duringOutage?: FilterOutage;
 
   /**
-   * Whether mail from outside that looks somewhat like spam, but not enough for Junk, is put off for five minutes once:
+   * Whether mail from outside that looks somewhat like spam, with a score of 4 or more, is put off for five minutes once:
    * what sends spam seldom comes again.
    * @default true
    */

@@ -24,8 +24,8 @@ const BAD = `${OTHERS}.66`;
 /** https://www.eicar.org/download-anti-malware-testfile/, in two parts so that no scanner takes this file for one. */
 const EICAR = ['X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR', '-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*'].join('');
 
-/** https://docs.rspamd.com/other/gtube_patterns: X is refused, Y is marked. */
-const gtube = (letter: 'X' | 'Y') => `${letter}JS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X`;
+/** https://spamassassin.apache.org/gtube/ */
+const GTUBE = 'XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X';
 
 const CONTROLLER = '/run/rspamd/controller.sock';
 
@@ -233,7 +233,7 @@ export function filteringSuite(system: () => System): void {
 
     test('a sender whose domain asks for it is refused when neither proves it', async () => {
       const forged = fromOutside({ subject: randomUUID(), client: BAD, sender: 'boss@strict.example.net' });
-      await expect(forged).rejects.toThrow(/^Message failed: 55\d 5\.7\.1 .*DMARC|policy/);
+      await expect(forged).rejects.toThrow(/^Message failed: 554 5\.7\.1/);
     });
 
     test('a sender whose domain asks for that goes to Junk', async () => {
@@ -252,32 +252,20 @@ export function filteringSuite(system: () => System): void {
 
   describe('spam', () => {
     test('is refused while its sender waits', async () => {
-      const spam = fromOutside({ subject: randomUUID(), text: `${LETTER}\n${gtube('X')}` });
+      const spam = fromOutside({ subject: randomUUID(), text: `${LETTER}\n${GTUBE}` });
       await expect(spam).rejects.toThrow(/^Message failed: 554 5\.7\.1/);
-    });
-
-    test("goes to Junk when it is marked, without the user's own script", async () => {
-      const subject = randomUUID();
-      await fromOutside({ subject, text: `${LETTER}\n${gtube('Y')}` });
-      const { folder, source } = await arrived(subject);
-      expect(folder).toBe('Junk');
-      expect(source).toMatch(/^X-Spam: Yes\r$/m);
-    });
-
-    test('is what rspamd says, not the sender', async () => {
-      const subject = randomUUID();
-      await fromOutside({ raw: `X-Spam: Yes\r\n${await signed(subject)}` });
-      const { folder, source } = await arrived(subject);
-      expect(folder).toBe('INBOX');
-      expect(source).not.toMatch(/^X-Spam: Yes/m);
     });
 
     test('a client that talks before the greeting is refused, one that waits is not', async () => {
       const ask = async (client: string, early?: string) => {
         const session = await LineClient.tcp(node().address, 25, client);
-        if (early) session.send(early);
-        await session.expect(/^220 /);
-        await session.ask('EHLO client.example.net', /^250 /);
+        if (early) {
+          session.send(early);
+          await session.expect(/^250 /);
+        } else {
+          await session.expect(/^220 /);
+          await session.ask('EHLO client.example.net', /^250 /);
+        }
         await session.ask('MAIL FROM:<someone@good.example.net>', /^250 2\.1\.0/);
         const answer = await session.ask(`RCPT TO:<${system().bob.address}>`, /^(250 2\.1\.5|[45]\d\d) /);
         session.close();
@@ -296,10 +284,21 @@ export function filteringSuite(system: () => System): void {
       await expect(send()).rejects.toThrow(/451 4\.7\.1 Try again in five minutes/);
       await waitFor('it to be taken', 30_000, () => send().then(() => true));
       expect((await arrived(subject)).folder).toBe('INBOX');
-      // Who does not want that gets it at once.
-      await filter({ junkScore: 30, rejectScore: 40, greylisting: false });
-      await send();
       await shell('rm /etc/rspamd/override.d/greylist.conf');
+      await filter({});
+    }, 180_000);
+
+    test('goes to Junk from a score on, which is for rspamd to say, not for the sender', async () => {
+      await filter({ greylisting: false });
+      const [spam, claim] = [randomUUID(), randomUUID()];
+      // An address that may not send for its domain, and another filter's word.
+      await fromOutside({ subject: spam, client: BAD, headers: { 'X-Spam': 'Yes' } });
+      await fromOutside({ raw: `X-Spam: Yes\r\n${await signed(claim)}` });
+      const [marked, clean] = [await arrived(spam), await arrived(claim)];
+      expect(marked.folder).toBe('Junk');
+      expect(marked.source.match(/^X-Spam: Yes\r$/gm)).toHaveLength(1);
+      expect(clean.folder).toBe('INBOX');
+      expect(clean.source).not.toMatch(/^X-Spam: Yes/m);
       await filter({});
     }, 240_000);
   });
@@ -359,7 +358,7 @@ export function filteringSuite(system: () => System): void {
       await filter({});
       await shell('systemctl kill --signal=KILL rspamd.service');
       await waitFor('rspamd', 30_000, async () =>
-        fromOutside({ subject: randomUUID(), text: gtube('X') }).then(
+        fromOutside({ subject: randomUUID(), text: GTUBE }).then(
           () => undefined,
           () => true,
         ),
@@ -439,7 +438,7 @@ export function filteringSuite(system: () => System): void {
         const [mine, spam] = [randomUUID(), randomUUID()];
         await submit({ subject: mine, to: TO });
         expect(await verifies(await outside(mine), publishedText(ourKeys[1]))).toBe('True\n');
-        await fromOutside({ subject: spam, text: gtube('X') });
+        await fromOutside({ subject: spam, text: GTUBE });
         expect((await arrived(spam)).folder).toBe('INBOX');
         expect(
           await shell('systemctl is-active mail-statistics mail-virus-scan clamav-freshclam mail-learn.timer || true'),
@@ -512,7 +511,7 @@ export function filteringSuite(system: () => System): void {
       expect(await shell('ls /srv/mail-store/learn/spam | wc -l; ls /srv/mail-store/learn/ham | wc -l')).toBe(
         `${COUNT}\n${COUNT}\n`,
       );
-      await onAll('systemctl start mail-learn.service');
+      await onAll('systemctl start mail-learn.service || { journalctl -u mail-learn -n 5 -o cat; exit 1; }');
       for (const { BAYES_SPAM, BAYES_HAM } of await learned()) {
         expect(BAYES_SPAM).toBeGreaterThanOrEqual(COUNT);
         expect(BAYES_HAM).toBeGreaterThanOrEqual(COUNT);
