@@ -7,6 +7,7 @@ import {
   EdgeTls,
   MailboxFormat,
   MailDnsOptions,
+  MailFilteringOptions,
   MailService,
   MailStack,
   MailStackProps,
@@ -58,6 +59,8 @@ function stackProps(config: MailConfig): MailStackProps {
     nodeCertificate: nodeCertificate(config),
     singleSignOn: singleSignOn(config),
     relay: config.relay && OutboundRelay[config.relay](),
+    filtering:
+      config.filtering === true ? {} : config.filtering ? (config.filtering as MailFilteringOptions) : undefined,
     demand: config.users === undefined ? undefined : { users: config.users },
     instanceType: config.instanceType ? new InstanceType(config.instanceType) : undefined,
     minNodes: config.minNodes,

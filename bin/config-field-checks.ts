@@ -1,4 +1,4 @@
-import { fail, isString, listOf, matches, oneOf, optional, record } from './config-checks';
+import { fail, isBoolean, isString, listOf, matches, oneOf, optional, record } from './config-checks';
 
 /** Names of the services. */
 export const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
@@ -56,4 +56,23 @@ export function checkSingleSignOn(field: string, value: unknown): void {
   } else {
     oneOf(['cognito'])(field, value);
   }
+}
+
+/** Whether, and how, mail is filtered. */
+export function checkFiltering(field: string, value: unknown): void {
+  if (typeof value === 'boolean') {
+    return;
+  }
+  const score = optional((name, given) => {
+    if (typeof given !== 'number' || !(given > 0 && given <= 100)) {
+      fail(name, 'a number above 0 and <= 100', given);
+    }
+  });
+  record({
+    duringOutage: optional(oneOf(['accept', 'defer'])),
+    greylisting: optional(isBoolean),
+    virusScan: optional(isBoolean),
+    junkScore: score,
+    rejectScore: score,
+  })(field, value);
 }

@@ -11,7 +11,7 @@ import {
   optional,
   record,
 } from './config-checks';
-import { checkAllow, checkNodeCertificate, checkSingleSignOn, SERVICES } from './config-field-checks';
+import { checkAllow, checkFiltering, checkNodeCertificate, checkSingleSignOn, SERVICES } from './config-field-checks';
 
 export { ConfigError } from './config-checks';
 
@@ -123,6 +123,21 @@ export interface MailConfig {
    * @default - straight to their mail servers, on port 25, which AWS opens on request
    */
   readonly relay?: 'ses';
+
+  /**
+   * Spam and virus filtering, docs/filtering.md; `true` for the defaults. Fields are those of `MailFilteringOptions`;
+   * `duringOutage` says what happens to mail that can't be examined.
+   * @default false
+   */
+  readonly filtering?:
+    | boolean
+    | {
+        readonly duringOutage?: 'accept' | 'defer';
+        readonly greylisting?: boolean;
+        readonly virusScan?: boolean;
+        readonly junkScore?: number;
+        readonly rejectScore?: number;
+      };
 
   /**
    * People with a mailbox, 100 000 at most. Chooses the fields from `minNodes` to `connectionsPerNode`, each unless it is
@@ -315,6 +330,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   zones: integer(3, 6),
   singleSignOn: checkSingleSignOn,
   relay: oneOf(['ses']),
+  filtering: checkFiltering,
   users: integer(1, 100_000),
   minNodes: integer(1, 1000),
   maxNodes: integer(1, 1000),

@@ -6,6 +6,7 @@ export * from './delivery';
 export * from './directory';
 export * from './dns';
 export * from './edge';
+export * from './filtering';
 export * from './mail-stack';
 export * from './network';
 export * from './node';

@@ -14,6 +14,7 @@ import { IOutboundRelay, OutboundRelay } from './delivery';
 import { IMailDirectory, ISingleSignOn, MailDirectory, SingleSignOn } from './directory';
 import { MailDns, MailDnsOptions } from './dns';
 import { EdgeTls, MailEdge } from './edge';
+import { MailFiltering, MailFilteringOptions } from './filtering';
 import { MailNetwork } from './network';
 import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmThresholds, AlarmTopic, MailAlarms } from './observability';
@@ -133,6 +134,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly relay?: OutboundRelay;
 
   /**
+   * Spam and virus filtering on the nodes; docs/filtering.md.
+   * @default - none: everything is delivered
+   */
+  readonly filtering?: MailFilteringOptions;
+
+  /**
    * What users ask of the system. It chooses `instanceType`, `minNodes`, `maxNodes`, `connectionsPerNode` and thresholds
    * of alarms, each unless it is set; see `sizeFor`.
    * @default - the smallest cluster of m7g.large
@@ -215,6 +222,8 @@ export class MailStack extends Stack {
   public readonly journal?: MailJournal;
   /** Identity provider for mail clients; nothing unless asked for. */
   public readonly singleSignOn?: ISingleSignOn;
+  /** Spam and virus filtering; nothing unless asked for. */
+  public readonly filtering?: MailFiltering;
   /** Relay for mail to other domains; nothing unless asked for. */
   public readonly relay?: IOutboundRelay;
 
@@ -262,6 +271,7 @@ export class MailStack extends Stack {
           : retention?.logRetention(RetentionSubject.NETWORK_LOGS, RetentionDays.ONE_YEAR),
       encryptionKey: this.encryptionKey,
     });
+    this.filtering = props.filtering && new MailFiltering(this, 'Filtering', props.filtering);
     this.sizing = props.demand && this.sizeFor(props.demand, props);
     this.access = new MailAccess(this, 'Access', { vpc: this.network.vpc, services, allow: props.allow });
     this.edge = new MailEdge(this, 'Edge', {
@@ -324,6 +334,21 @@ export class MailStack extends Stack {
       encryptionKey: this.encryptionKey,
       email: props.alarmEmail,
     }).topic;
+    if (props.dns) {
+      this.dns = new MailDns(this, 'Dns', {
+        ...props.dns,
+        outboundAddresses: props.dns.outboundAddresses ?? this.network.outboundAddresses,
+        domains: this.domains,
+        hostname: this.hostname,
+        hostedZone: this.hostedZone,
+        services,
+        singleSignOn: this.singleSignOn,
+        encryptionKey: this.encryptionKey,
+        alarmTopic: this.alarmTopic,
+      });
+    }
+    // SES signs what it relays. A filter is there anyway, and signs also what does not go through the relay.
+    const signs = this.dns && (!this.relay || this.filtering);
     this.fleet = new MailFleet(this, 'Fleet', {
       vpc: this.network.vpc,
       vpcSubnets: this.network.nodeSubnets,
@@ -338,6 +363,8 @@ export class MailStack extends Stack {
         ...(this.singleSignOn ? [this.singleSignOn.configuration] : []),
         ...(this.journal ? [this.journal.configuration] : []),
         ...(this.relay ? [this.relay.configuration] : []),
+        ...(this.filtering ? [this.filtering.configuration] : []),
+        ...(signs ? [this.dns!.dkimKey.configuration] : []),
       ],
       shards: this.store.shards,
       targetGroups: this.edge.targetGroups,
@@ -377,19 +404,6 @@ export class MailStack extends Stack {
     });
     this.journal?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
-    if (props.dns) {
-      this.dns = new MailDns(this, 'Dns', {
-        ...props.dns,
-        outboundAddresses: props.dns.outboundAddresses ?? this.network.outboundAddresses,
-        domains: this.domains,
-        hostname: this.hostname,
-        hostedZone: this.hostedZone,
-        services,
-        singleSignOn: this.singleSignOn,
-        encryptionKey: this.encryptionKey,
-        alarmTopic: this.alarmTopic,
-      });
-    }
     this.relay?.addAlarms(this.alarmTopic);
     if (props.backup && this.store.storeArn) {
       this.backup = new MailBackup(this, 'Backup', {
@@ -462,6 +476,7 @@ export class MailStack extends Stack {
       zones: demand.zones ?? new Set(vpc.selectSubnets(nodeSubnets).availabilityZones).size,
       instanceType: instanceType ?? demand.instanceType,
       connectionsPerNode: connectionsPerNode ?? demand.connectionsPerNode,
+      memoryTaken: this.filtering?.configuration.memory,
     });
     if (sizing.clusters > 1) {
       throw new Error(

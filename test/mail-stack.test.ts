@@ -167,6 +167,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['certificates by DNS', { nodeCertificate: NodeCertificate.dns01({ email: 'ops@example.net' }) }],
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],
+  ['a filter, and nodes that sign', { dns: {}, services: MailService.all(), filtering: {} }],
   ['DNS of domains elsewhere', { dns: {}, services: MailService.all(), additionalDomains: ['example.org'] }],
   ['a second factor by Cognito', { singleSignOn: SingleSignOn.cognito(), dns: {}, services: MailService.all() }],
   ['mail to other domains through SES', { relay: OutboundRelay.ses() }],

@@ -41,7 +41,9 @@ has_changed() {
 
 install_packages() {
   local wanted missing
-  mapfile -t wanted < <(grep --invert-match --extended-regexp '^(#|$)' "$PLATFORM_ROOT/packages.txt")
+  mapfile -t wanted < <(cd "$PLATFORM_ROOT" && for part in . $MAIL_PARTS; do
+    grep --invert-match --extended-regexp '^(#|$)' "$part/packages.txt"
+  done)
   mapfile -t missing < <(comm -23 <(printf '%s\n' "${wanted[@]}" | sort) \
     <(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null | sed -n 's/^installed //p' | sort))
   ((${#missing[@]} > 0)) || return 0
@@ -98,13 +100,29 @@ configure() {
   if has_changed '^/etc/systemd/journald.conf.d/'; then systemctl try-restart systemd-journald; fi
   if has_changed '^/etc/systemd/system/'; then systemctl daemon-reload; fi
 
-  # NFSv4.1 needs no port mapper; certificates are renewed by mail-certificate.timer; sockets belong to Dovecot itself.
-  local unit
-  for unit in rpcbind.socket rpcbind.service certbot.timer dovecot.socket; do
+  ! has_part signing || systemd-tmpfiles --create mail-signing.conf
+
+  # NFSv4.1 needs no port mapper; certificates are renewed by mail-certificate.timer; sockets belong to Dovecot itself;
+  # ClamAV and Valkey have units of ours.
+  local unit unwanted=(rpcbind.socket rpcbind.service certbot.timer dovecot.socket)
+  ! has_part filtering || unwanted+=(clamav-daemon.socket clamav-daemon.service clamav-freshclam-once.timer valkey-server.service)
+  for unit in "${unwanted[@]}"; do
     if [[ ! -L /etc/systemd/system/$unit ]]; then
       systemctl --quiet stop "$unit" 2>/dev/null || true
       systemctl --quiet mask "$unit"
     fi
+  done
+}
+
+has_part() {
+  [[ " $MAIL_PARTS " == *" $1 "* ]]
+}
+
+# Sessions run as vmail and could not store what they compile. Not with the settings of a Dovecot that runs already (-c).
+compile_sieve() {
+  local script
+  for script in /etc/dovecot/sieve/*.sieve; do
+    [[ ${script%.sieve}.svbin -nt $script ]] || sievec -c /etc/dovecot/dovecot.conf "$script" || die "can't compile $script"
   done
 }
 
@@ -172,6 +190,7 @@ mount_store() {
   install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"
   install --directory --mode=0755 "$STORE/.health"
   install --directory --mode=0700 "$STORE/certificates"
+  ! has_part filtering || install --directory --owner=vmail --group=vmail --mode=0700 "$STORE"/learn{,/spam,/ham}
   install --directory --owner=mail-agent --group=mail-agent --mode=0700 "$STORE/.health/$MAIL_INSTANCE_ID"
 }
 
@@ -225,6 +244,7 @@ start_services() {
   local problem
   problem=$(doveconf -n 2>&1 >/dev/null) || die "Dovecot's configuration: ${problem//$'\n'/; }"
   problem=$(postconf -n 2>&1 >/dev/null) || die "Postfix's configuration: ${problem//$'\n'/; }"
+  ! has_part filtering || compile_sieve
 
   local units=(mail-control.socket mail-quota.socket mail-ring.path dovecot.service postfix.service mail-directory-sync.timer
     mail-certificate.timer mail-maintenance.timer mail-clock.timer mail-erase.path mail-erase.timer mail-agent.service)
@@ -235,11 +255,38 @@ start_services() {
   [[ -z ${MAIL_RELAY:-} ]] || optional+=(mail-relay-password.timer)
   # While the provider is away, its keys of before go on.
   [[ -z ${MAIL_TOKEN_ISSUER:-} ]] || optional+=(mail-token-keys.timer)
+  choose_filter_units
   enable_units "${units[@]}" "${optional[@]}"
-  has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service && systemctl reload dovecot.service
+  if has_changed '^/etc/systemd/system/dovecot.service.d/'; then
+    # What its processes may write to is decided when it starts.
+    systemctl try-restart dovecot.service
+  elif has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service; then
+    systemctl reload dovecot.service
+  fi
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service
   ((${#optional[@]} == 0)) || systemctl --no-block start "${optional[@]}"
   systemctl start "${units[@]}" || die 'a service does not start; see systemctl --failed'
+}
+
+# Adds what signs and filters mail to `units` and `optional`, and stops what is not wanted any more.
+choose_filter_units() {
+  local all=(rspamd.service mail-dkim-key.timer mail-statistics.service mail-virus-scan.service clamav-freshclam.service mail-learn.timer)
+  local wanted=() unit
+  ! has_part signing || wanted+=(rspamd.service)
+  [[ -z ${MAIL_DKIM_SECRET:-} ]] || wanted+=(mail-dkim-key.timer)
+  ! has_part filtering || wanted+=(mail-statistics.service mail-learn.timer)
+  [[ $MAIL_VIRUS_SCAN_ENABLED == false ]] || wanted+=(mail-virus-scan.service clamav-freshclam.service)
+  if has_changed '^/etc/rspamd/'; then
+    for unit in "${all[@]}"; do
+      [[ " ${wanted[*]} " != *" $unit "* ]] || continue
+      systemctl --quiet stop "$unit" 2>/dev/null || true
+      systemctl --quiet disable "$unit" 2>/dev/null || true
+      systemctl --quiet reset-failed "$unit" 2>/dev/null || true
+    done
+    ! systemctl --quiet is-active rspamd.service || systemctl restart rspamd.service
+  fi
+  # Without signatures the scanner does not start, and they come from elsewhere: no reason not to serve.
+  optional+=("${wanted[@]}")
 }
 
 main "$@"

@@ -9,9 +9,10 @@ import { CfnRotationSchedule, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
+import { NodeConfiguration } from '../node/node-configuration';
 import { HandlerFunction } from '../private/handler-function';
 import { checkZoneHolds } from '../private/hosted-zone';
-import { rotateSecret } from '../private/secret-access';
+import { readSecret, rotateSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { DKIM_SELECTORS, selectorName } from './dkim-text';
 
@@ -56,6 +57,9 @@ export class DkimKey extends Construct {
   /** The signing key. Whoever sends mail reads it, at least once within `overlap`. */
   public readonly secret: Secret;
 
+  /** What nodes need to sign with it. */
+  public readonly configuration: NodeConfiguration;
+
   private readonly handler: HandlerFunction;
 
   constructor(scope: Construct, id: string, props: DkimKeyProps) {
@@ -74,6 +78,10 @@ export class DkimKey extends Construct {
       // Another key is as good: the one who deletes it publishes the next.
       removalPolicy: RemovalPolicy.DESTROY,
     });
+    this.configuration = {
+      environment: { MAIL_DKIM_SECRET: this.secret.secretArn },
+      statements: readSecret(this, this.secret),
+    };
     this.handler = this.createHandler(props, overlap);
     this.rotate(rotateAfter);
     this.retireDaily();

@@ -32,7 +32,7 @@ import { nodeSettings } from './node-settings';
 import { NodeTemplate } from './node-template';
 import { rollBackOnAlarms } from './rollback-alarms';
 import { checkNoNumberOfNodes, createShardGroup, subnetsIn } from './shard-group';
-import { connectionsPerNode } from './sizing';
+import { checkMemory, connectionsPerNode } from './sizing';
 
 /** Properties of `MailFleet`. */
 export interface MailFleetProps extends FleetOptions {
@@ -124,8 +124,8 @@ export interface MailFleetProps extends FleetOptions {
  * nodes one batch at a time when anything on them changes. With shards it is a group of one node for each of them, which heals
  * itself too; what is changed replaces the nodes one after the other.
  *
- * @throws on bad sizes and durations, on an instance type of unknown capacity, on environment values that could not be
- *   written to a node; with shards on `minNodes` and `maxNodes`, and on a shard whose zone has no subnet
+ * @throws on bad sizes and durations, on an instance type of unknown capacity or too little memory, on environment values that
+ *   could not be written to a node; with shards on `minNodes` and `maxNodes`, and on a shard whose zone has no subnet
  */
 export class MailFleet extends Construct implements IConnectable, IGrantable {
   /** The group of all nodes, or one group for each shard, in their order. */
@@ -161,7 +161,9 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     this.maxNodes = shards?.length ?? props.maxNodes ?? 2 * this.minNodes;
     checkNodes(this.minNodes, this.maxNodes);
     const instanceType = props.instanceType ?? new InstanceType('m7g.large');
-    this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType);
+    const taken = Size.bytes(props.configurations.reduce((sum, { memory }) => sum + (memory?.toBytes() ?? 0), 0));
+    checkMemory(instanceType, taken);
+    this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType, taken);
     checkPositiveInteger('connectionsPerNode', this.connectionsPerNode);
     const times = settleTimes(props);
     this.bootTimeout = times.bootTimeout;

@@ -1,3 +1,4 @@
+import { Size } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Acknowledgement } from '../compliance';
 
@@ -15,6 +16,12 @@ export interface NodeConfiguration {
    * @default - none
    */
   readonly statements?: PolicyStatement[];
+
+  /**
+   * Memory that the part takes on each node, which is not there for sessions then.
+   * @default - little
+   */
+  readonly memory?: Size;
 
   /**
    * Findings of rule packs that `statements` cause and why they stay; they are put on the policy that holds them.

@@ -1,3 +1,4 @@
+import { Size } from 'aws-cdk-lib';
 import { InstanceType, InstanceSize } from 'aws-cdk-lib/aws-ec2';
 
 /** What a machine has. */
@@ -15,6 +16,9 @@ export const CONNECTIONS_PER_VCPU = 1_000;
 
 /** Connections that one GiB of memory serves. */
 export const CONNECTIONS_PER_GIB = 250;
+
+/** GiB that a node keeps for itself and its sessions, whatever else is to run on it. */
+const MEMORY_MIN = 2;
 
 /** GiB per vCPU of the families whose sizes all have the same ratio. */
 const MEMORY_PER_VCPU: { [family: string]: number } = { c: 2, m: 4, r: 8 };
@@ -40,11 +44,36 @@ const BURSTABLE: { [size: string]: Machine } = {
  * and new mail, with room for the logins after a node was lost. Both are starting figures: measure your users, then
  * set `connectionsPerNode`. An m7g.large (2 vCPU, 8 GiB) gets 2 000.
  *
- * @throws when the type is not of the c, m, r or t families, or its size is not known; set the number yourself then
+ * @param taken memory that other parts take on the node, such as virus scanning; none unless given
+ * @throws when the type is not of the c, m, r or t families, or its size is not known; set the number yourself then. And
+ *   as `checkMemory`
  */
-export function connectionsPerNode(instanceType: InstanceType): number {
+export function connectionsPerNode(instanceType: InstanceType, taken: Size = Size.bytes(0)): number {
   const { vcpus, memory } = machineOf(instanceType);
-  return Math.floor(Math.min(CONNECTIONS_PER_NODE_MAX, CONNECTIONS_PER_VCPU * vcpus, CONNECTIONS_PER_GIB * memory));
+  checkMemory(instanceType, taken);
+  const left = memory - gibibytes(taken);
+  return Math.floor(Math.min(CONNECTIONS_PER_NODE_MAX, CONNECTIONS_PER_VCPU * vcpus, CONNECTIONS_PER_GIB * left));
+}
+
+/**
+ * Refuses an instance type on which other parts leave less than 2 GiB. One whose memory is not known is its owner's
+ * business.
+ *
+ * @throws then
+ */
+export function checkMemory(instanceType: InstanceType, taken: Size): void {
+  const memory = knownMachine(instanceType)?.memory ?? Infinity;
+  const wanted = MEMORY_MIN + gibibytes(taken);
+  if (taken.toBytes() > 0 && memory < wanted) {
+    throw new Error(
+      `instanceType must have ${wanted} GiB of memory or more for what runs on a node, got ${instanceType.toString()} ` +
+        `with ${memory}; choose a larger type, or leave virus scanning out (filtering.virusScan: false)`,
+    );
+  }
+}
+
+function gibibytes(size: Size): number {
+  return size.toMebibytes() / 1024;
 }
 
 /**
@@ -53,19 +82,24 @@ export function connectionsPerNode(instanceType: InstanceType): number {
  * @throws as `connectionsPerNode`
  */
 export function machineOf(instanceType: InstanceType): Machine {
-  const name = instanceType.toString();
-  const [, family, size] = /^([a-z]+)\d+[a-z-]*\.([0-9a-z]+)$/.exec(name) ?? [];
+  const machine = knownMachine(instanceType);
+  if (!machine) {
+    throw new Error(
+      `capacity of instance type ${instanceType.toString()} is not known, expected a c, m, r or t type; ` +
+        'set connectionsPerNode',
+    );
+  }
+  return machine;
+}
+
+function knownMachine(instanceType: InstanceType): Machine | undefined {
+  const [, family, size] = /^([a-z]+)\d+[a-z-]*\.([0-9a-z]+)$/.exec(instanceType.toString()) ?? [];
   if (family === 't' && BURSTABLE[size]) {
     return BURSTABLE[size];
   }
   const ratio = MEMORY_PER_VCPU[family];
   const vcpus = vcpusOf(size);
-  if (ratio === undefined || vcpus === undefined) {
-    throw new Error(
-      `capacity of instance type ${name} is not known, expected a c, m, r or t type; set connectionsPerNode`,
-    );
-  }
-  return { vcpus, memory: ratio * vcpus };
+  return ratio === undefined || vcpus === undefined ? undefined : { vcpus, memory: ratio * vcpus };
 }
 
 function vcpusOf(size = ''): number | undefined {

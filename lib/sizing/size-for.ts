@@ -69,6 +69,12 @@ export interface MailDemand {
   readonly instanceType?: InstanceType;
 
   /**
+   * Memory of a node that other parts take, such as that of `MailFiltering`; smaller types are left out then.
+   * @default - little
+   */
+  readonly memoryTaken?: Size;
+
+  /**
    * Connections that a node of that type is sized for.
    * @default - from the instance type, see `connectionsPerNode`
    */
@@ -168,7 +174,7 @@ interface Nodes {
 function chooseNodes(demand: MailDemand, load: Load): Nodes {
   const types = demand.instanceType ? [demand.instanceType] : INSTANCE_TYPES.map((name) => new InstanceType(name));
   const options = types.map((instanceType) => {
-    const perNode = demand.connectionsPerNode ?? connectionsPerNode(instanceType);
+    const perNode = demand.connectionsPerNode ?? connectionsPerNode(instanceType, demand.memoryTaken);
     return { instanceType, connectionsPerNode: perNode, nodes: nodesFor(load, instanceType, perNode) };
   });
   const few = options.find(({ instanceType, nodes }) => nodes <= (instanceType.isBurstable() ? load.zones : FEW_NODES));

@@ -37,6 +37,7 @@ test('every field reaches the template', () => {
     allow: { imaps: { cidrs: ['192.0.2.0/24'] }, mx: 'anywhere', submission: { prefixList: 'pl-01234567' } },
     relay: 'ses',
     singleSignOn: { issuer: 'https://login.example.com', clientId: 'mail' },
+    filtering: { duringOutage: 'defer', junkScore: 5.5 },
     zones: 4,
     minNodes: 5,
     maxNodes: 7,
@@ -92,6 +93,8 @@ test('every field reaches the template', () => {
     'MAIL_SESSION_MANAGER=no',
     'MAIL_RELAY=ses',
     'MAIL_TOKEN_ISSUER=https://login.example.com',
+    'MAIL_FILTER_OUTAGE=defer',
+    'MAIL_JUNK_SCORE=5.5',
     'MAIL_MAINTENANCE=\\\\\\"*-*-* 03:30 Europe/Berlin\\\\\\"',
     'MAIL_TRASH_DAYS=30',
     'MAIL_JUNK_DAYS=14',
@@ -100,6 +103,12 @@ test('every field reaches the template', () => {
   ]) {
     expect(text).toContain(value.replaceAll('\\\\\\', '\\'));
   }
+});
+
+test('filtering: true takes the defaults, and false is none', () => {
+  const text = (filtering: boolean) => JSON.stringify(template({ filtering }).toJSON());
+  expect(text(true)).toContain('MAIL_FILTER_OUTAGE=accept');
+  expect(text(false)).not.toContain('MAIL_FILTER');
 });
 
 test('users choose the size', () => {

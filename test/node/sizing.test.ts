@@ -1,5 +1,6 @@
+import { Size } from 'aws-cdk-lib';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
-import { connectionsPerNode, machineOf } from '../../lib/node';
+import { checkMemory, connectionsPerNode, machineOf } from '../../lib/node';
 
 test.each([
   ['t4g.medium', 2, 4, 1000],
@@ -16,6 +17,19 @@ test.each([
   const type = new InstanceType(name);
   expect(machineOf(type)).toEqual({ vcpus, memory });
   expect(connectionsPerNode(type)).toBe(connections);
+});
+
+test('memory that other parts take is not there for connections', () => {
+  expect(connectionsPerNode(new InstanceType('t4g.medium'), Size.gibibytes(2))).toBe(500);
+  // The processors are what it is sized by.
+  expect(connectionsPerNode(new InstanceType('r7i.large'), Size.gibibytes(2))).toBe(2000);
+});
+
+test('fails when other parts leave less than 2 GiB', () => {
+  expect(() => connectionsPerNode(new InstanceType('c7g.large'), Size.gibibytes(2.5))).toThrow(
+    'instanceType must have 4.5 GiB of memory or more for what runs on a node, got c7g.large with 4',
+  );
+  expect(() => checkMemory(new InstanceType('x2gd.large'), Size.gibibytes(2.5))).not.toThrow();
 });
 
 test.each(['p4d.24xlarge', 'm7g.metal', 'x2gd.large', 't4g.huge'])(

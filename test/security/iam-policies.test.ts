@@ -27,6 +27,7 @@ const stacks: [string, MailStackProps][] = [
       dns: {},
       relay: OutboundRelay.ses(),
       singleSignOn: SingleSignOn.cognito(),
+      filtering: {},
       journal: {},
       backup: {},
       shieldAdvanced: true,

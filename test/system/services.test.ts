@@ -1,5 +1,6 @@
 import * as path from 'node:path';
 import { erasureSuite } from './erasure.suite';
+import { filteringSuite } from './filtering.suite';
 import { journalSuite } from './journal.suite';
 import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
@@ -17,4 +18,5 @@ describe('restored store', () => storeCheckSuite(system));
 describe('erasure', () => erasureSuite(system));
 describe('relay', () => relaySuite(system));
 describe('sign-in', () => signInSuite(system));
+describe('filtering', () => filteringSuite(system));
 describe('security', () => securitySuite(system));

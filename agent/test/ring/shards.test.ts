@@ -14,6 +14,7 @@ const VIEW: RingView = {
   settled: true,
   nodes: NODES,
   was: NODES,
+  leaving: [],
   shards: holdersOf(NAMES, HOLDERS),
 };
 const own = USERS.filter((user) => homeOf(user, NAMES) === 'shard-1');

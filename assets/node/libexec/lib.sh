@@ -100,6 +100,15 @@ load_environment() {
     check_key MAIL_TOKEN_LIFETIME_MAX '[1-9][0-9]*'
     [[ -z ${MAIL_TOKEN_SCOPE:-} ]] || check_key MAIL_TOKEN_SCOPE "$word"
   fi
+  if [[ -n ${MAIL_FILTERING:-} ]]; then
+    check_key MAIL_FILTERING 'yes'
+    check_key MAIL_FILTER_OUTAGE 'accept|defer'
+    check_key MAIL_GREYLISTING 'yes|no'
+    check_key MAIL_VIRUS_SCAN 'yes|no'
+    check_key MAIL_JUNK_SCORE '[0-9]+(\.[0-9]+)?'
+    check_key MAIL_REJECT_SCORE '[0-9]+(\.[0-9]+)?'
+  fi
+  [[ -z ${MAIL_DKIM_SECRET:-} ]] || check_key MAIL_DKIM_SECRET '.+'
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
     acm-acme)
@@ -183,6 +192,7 @@ derive_environment() {
     MAIL_ALT_PATH="$MAIL_OLD_MAIL/%{user | domain}/%{user | username}"
   fi
   MAIL_OLD_MOUNT=${MAIL_OLD_MOUNT-managed}
+  derive_filter
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
@@ -191,6 +201,26 @@ derive_environment() {
     MAIL_STORE_SERVER MAIL_OLD_MAIL MAIL_ALT_PATH MAIL_OLD_MOUNT \
     MAIL_TOKEN_ISSUER MAIL_TOKEN_AUDIENCES MAIL_TOKEN_SCOPE MAIL_TOKEN_CLAIM MAIL_TOKEN_LIFETIME_MAX MAIL_TOKEN_MECHANISMS \
     MAIL_TOKEN_CONFIGURATION_URL
+}
+
+# What is on by choice: a folder of the bundle each, with packages and configuration of its own.
+derive_filter() {
+  MAIL_PARTS='' MAIL_MX_MILTERS='' MAIL_USER_MILTERS=''
+  MAIL_GREYLISTING_ENABLED=false MAIL_VIRUS_SCAN_ENABLED=false MAIL_DEFER_UNSCANNED=false
+  if [[ -n ${MAIL_DKIM_SECRET:-}${MAIL_FILTERING:-} ]]; then
+    local outage=accept
+    [[ ${MAIL_FILTER_OUTAGE:-} != defer ]] || outage=tempfail
+    MAIL_PARTS=signing
+    MAIL_USER_MILTERS="{ unix:/run/rspamd/milter.sock, default_action=$outage, connect_timeout=5s, command_timeout=30s, content_timeout=60s }"
+  fi
+  if [[ -n ${MAIL_FILTERING:-} ]]; then
+    MAIL_PARTS+=' filtering'
+    MAIL_MX_MILTERS=$MAIL_USER_MILTERS
+    [[ $MAIL_GREYLISTING != yes ]] || MAIL_GREYLISTING_ENABLED=true
+    [[ $MAIL_VIRUS_SCAN != yes ]] || MAIL_VIRUS_SCAN_ENABLED=true
+    [[ $MAIL_FILTER_OUTAGE != defer ]] || MAIL_DEFER_UNSCANNED=true
+  fi
+  export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED
 }
 
 # instance_metadata PATH: a value of EC2's instance metadata, version 2.

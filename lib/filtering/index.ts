@@ -1,0 +1,2 @@
+export * from './filter-outage';
+export * from './mail-filtering';
