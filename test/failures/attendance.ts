@@ -1,5 +1,6 @@
 /** How a client was served over time. */
 export class Attendance {
+  private readonly asked: number[] = [];
   private readonly served: number[] = [];
   private readonly broken: { at: number; why: string }[] = [];
 
@@ -10,6 +11,11 @@ export class Attendance {
     /** What the client does, for people. */
     public readonly name: string,
   ) {}
+
+  /** The client begins to ask for something, be it by a new connection. */
+  public ask(): void {
+    this.asked.push(Date.now());
+  }
 
   /** The server did what it was asked for. */
   public ok(): void {
@@ -27,17 +33,21 @@ export class Attendance {
   }
 
   /**
-   * Seconds for which the client was not served after a fault and before the end: from its last success, or the fault if
-   * that was later, to its next one. Undefined when it noticed nothing: no connection broke, and no reply took longer
-   * than `patience` seconds.
+   * Seconds for which the client was not served after a fault and before the end, at the longest: from when it first asked in
+   * vain, or lost its connection, to its next success. Who only waits asks all the time: from the fault on.
+   * Undefined when it noticed nothing: no connection broke, and no reply took longer than `patience` seconds.
+   *
+   * @param silent whether a connection may be dead without a word; otherwise who waits is served until it is closed
    */
-  public gap(fault: number, end: number, patience = 2): number | undefined {
+  public gap(fault: number, end: number, silent: boolean, patience = 2): number | undefined {
     let longest: number | undefined;
-    let last = fault;
+    let last = this.served.filter((at) => at <= fault).at(-1) ?? fault;
     for (const moment of [...this.served.filter((at) => at > fault && at <= end), end]) {
-      const seconds = (moment - last) / 1000;
-      const broke = this.broken.some(({ at }) => at > last && at <= moment);
-      const interrupted = broke || (this.polls && seconds > patience);
+      const first = (times: number[]) => times.find((at) => at > last && at <= moment) ?? Infinity;
+      const broken = first(this.broken.map(({ at }) => at));
+      const asked = this.polls ? first(this.asked) : silent ? last : Infinity;
+      const seconds = (moment - Math.max(fault, Math.min(moment, broken, asked))) / 1000;
+      const interrupted = broken < Infinity || (this.polls && seconds > patience);
       // At the end it may just be between two requests.
       if (interrupted && (moment !== end || seconds > patience)) longest = Math.max(longest ?? 0, seconds);
       last = moment;
@@ -47,6 +57,7 @@ export class Attendance {
 
   /** Forgets what was before a moment. */
   public forget(before: number): void {
+    drop(this.asked, (at) => at < before);
     drop(this.served, (at) => at < before);
     drop(this.broken, ({ at }) => at < before);
   }

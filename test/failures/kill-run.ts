@@ -127,15 +127,24 @@ export class KillRun {
   /** Breaks the cluster in this way, waits until it is whole again, and looks whether all is there. */
   public async suffer(name: FaultName): Promise<Outcome> {
     const fault: Fault = FAULTS[name];
-    return this.during(name, fault.reach === 'node', async () => {
+    return this.during(name, { counts: fault.reach === 'node', silent: true }, async () => {
       const mend = await fault.strike(this.cluster, this.random);
       await sleep(fault.seconds * 1000);
       await mend();
     });
   }
 
-  /** Does something to the cluster under load; resolves to what clients saw of it and what is in their mailboxes. */
-  public async during(name: string, counts: boolean, work: () => Promise<void>): Promise<Outcome> {
+  /**
+   * Does something to the cluster under load; resolves to what clients saw of it and what is in their mailboxes.
+   *
+   * @param counts whether the report has it among the faults of one node
+   * @param silent whether connections may die without a word
+   */
+  public async during(
+    name: string,
+    { counts, silent }: { readonly counts: boolean; readonly silent: boolean },
+    work: () => Promise<void>,
+  ): Promise<Outcome> {
     const { progress } = this.options;
     return progress.step(name, async () => {
       await this.whole();
@@ -150,7 +159,7 @@ export class KillRun {
       const seen = this.load.attendances.map((client) => ({
         client,
         protocol: client.protocol,
-        gap: client.gap(begin, end),
+        gap: client.gap(begin, end, silent),
       }));
       const longest = [...seen]
         .sort((a, b) => (b.gap ?? 0) - (a.gap ?? 0))
@@ -176,14 +185,18 @@ export class KillRun {
    * cluster is one larger and one smaller again each time.
    */
   public async roll(count: number): Promise<Outcome> {
-    return this.during(`${count} of ${this.cluster.nodes.length} nodes replaced`, false, async () => {
-      for (const old of this.cluster.nodes.slice(0, count)) {
-        await this.cluster.launch();
-        await this.whole();
-        await this.drain(old);
-        await this.cluster.clear(old);
-      }
-    });
+    return this.during(
+      `${count} of ${this.cluster.nodes.length} nodes replaced`,
+      { counts: false, silent: false },
+      async () => {
+        for (const old of this.cluster.nodes.slice(0, count)) {
+          await this.cluster.launch();
+          await this.whole();
+          await this.drain(old);
+          await this.cluster.clear(old);
+        }
+      },
+    );
   }
 
   /** Auto Scaling tells the node that it is to end; resolves when its agent has handed everything over. */

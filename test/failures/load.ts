@@ -64,6 +64,7 @@ export class Load {
     this.clients.push(
       (async () => {
         while (!this.stopped) {
+          attendance.ask();
           await session(attendance).catch((error: Error) => !this.stopped && attendance.fail(reasonOf(error)));
           await sleep(RETRY);
         }
@@ -94,6 +95,7 @@ export class Load {
       attendance.ok();
       const known: { id: string; uid: number }[] = [];
       while (!this.stopped) {
+        attendance.ask();
         const dice = Math.random();
         if (known.length === 0 || dice < 0.4) known.push(await this.file(client, user));
         else if (dice < 0.7) await this.read(client, known[Math.floor(Math.random() * known.length)]);
