@@ -87,8 +87,12 @@ export class NetworkStore implements LocalStore {
 
   /** Has no room for another byte until `empty`. */
   public async fill(): Promise<void> {
-    const { blocks, bfree, bsize } = statfsSync(this.folder);
-    await this.resize(`${(blocks - bfree) * bsize}`);
+    // What is there may grow between the look and the change, which is refused then.
+    await waitFor('the store to be full', 5000, async () => {
+      const { blocks, bfree, bsize } = statfsSync(this.folder);
+      await this.resize(`${(blocks - bfree) * bsize}`);
+      return true;
+    });
   }
 
   public async empty(): Promise<void> {
