@@ -1,7 +1,7 @@
 import { Duration, RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
 import { IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
@@ -18,6 +18,7 @@ import { MailFiltering, MailFilteringOptions } from './filtering';
 import { MailNetwork } from './network';
 import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmThresholds, AlarmTopic, MailAlarms } from './observability';
+import { MailOperators, MailOperatorsOptions } from './operations';
 import { checkZoneHolds } from './private/hosted-zone';
 import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
@@ -199,6 +200,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default false
    */
   readonly shieldAdvanced?: boolean;
+
+  /**
+   * Roles of operators, auditors and the help desk; docs/operators.md.
+   * @default - none: whoever has rights in the account
+   */
+  readonly operators?: MailOperatorsOptions;
 }
 
 /**
@@ -229,6 +236,9 @@ export class MailStack extends Stack {
 
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
+
+  /** Roles of people; nothing unless asked for. */
+  public readonly operators?: MailOperators;
 
   public readonly leases: LeaseTable;
   public readonly alarms: MailAlarms;
@@ -419,6 +429,21 @@ export class MailStack extends Stack {
       new MailShield(this, 'Shield', {
         allocationIds: this.edge.allocationIds,
         encryptionKey: this.encryptionKey,
+      });
+    }
+    if (props.operators) {
+      this.operators = new MailOperators(this, 'Operators', {
+        ...props.operators,
+        fleet: this.fleet,
+        directory: this.directory,
+        archive: this.archive,
+        journal: this.journal,
+        logGroups: this.node.findAll().filter((child) => child instanceof LogGroup),
+        encryptionKey: this.encryptionKey,
+        sessionManager: props.sessionManager,
+        sessionLogRetention:
+          props.operators.sessionLogRetention ??
+          retention?.logRetention(RetentionSubject.AUDIT_LOGS, RetentionDays.ONE_YEAR),
       });
     }
     addOutputs(this);
