@@ -15,7 +15,7 @@ import { IMailDirectory, ISingleSignOn, MailDirectory, SingleSignOn } from './di
 import { MailDns, MailDnsOptions } from './dns';
 import { EdgeTls, MailEdge } from './edge';
 import { MailFiltering, MailFilteringOptions } from './filtering';
-import { MailNetwork } from './network';
+import { MailFirewallOptions, MailNetwork } from './network';
 import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmThresholds, AlarmTopic, MailAlarms } from './observability';
 import { MailOperators, MailOperatorsOptions } from './operations';
@@ -79,6 +79,13 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default 3
    */
   readonly zones?: number;
+
+  /**
+   * Deep inspection by Suricata rules between the internet and a new network; 290 USD a month for each zone.
+   * docs/network-firewall.md.
+   * @default - none
+   */
+  readonly networkFirewall?: MailFirewallOptions;
 
   /**
    * Services to offer. IMAPS and submission are always part of it.
@@ -279,6 +286,7 @@ export class MailStack extends Stack {
         props.vpc || props.vpcId
           ? undefined
           : retention?.logRetention(RetentionSubject.NETWORK_LOGS, RetentionDays.ONE_YEAR),
+      firewall: props.networkFirewall && { ...props.networkFirewall, ports: services.map(({ port }) => port) },
       encryptionKey: this.encryptionKey,
     });
     this.filtering = props.filtering && new MailFiltering(this, 'Filtering', props.filtering);
