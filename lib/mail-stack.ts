@@ -209,6 +209,13 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly shieldAdvanced?: boolean;
 
   /**
+   * Anycast addresses of Global Accelerator in front of the balancer; needs `implicitTls: EdgeTls.atNode()`. 18 USD a month.
+   * docs/global-accelerator.md.
+   * @default false
+   */
+  readonly globalAccelerator?: boolean;
+
+  /**
    * Roles of operators, auditors and the help desk; docs/operators.md.
    * @default - none: whoever has rights in the account
    */
@@ -299,6 +306,7 @@ export class MailStack extends Stack {
       hostname: this.hostname,
       hostedZone: this.hostedZone,
       implicitTls: props.implicitTls,
+      globalAccelerator: props.globalAccelerator,
       accessLogsBucket,
     });
 
@@ -436,6 +444,7 @@ export class MailStack extends Stack {
     if (props.shieldAdvanced) {
       new MailShield(this, 'Shield', {
         allocationIds: this.edge.allocationIds,
+        acceleratorArn: this.edge.accelerator?.accelerator.acceleratorArn,
         encryptionKey: this.encryptionKey,
       });
     }
@@ -537,6 +546,11 @@ function checkProps(props: MailStackProps, stack: Stack): void {
   }
   if (props.vpcId && (Token.isUnresolved(stack.account) || Token.isUnresolved(stack.region))) {
     throw new Error('vpcId needs env with account and region, where the network is looked up; add env');
+  }
+  if (props.globalAccelerator && props.networkFirewall) {
+    throw new Error(
+      "networkFirewall can't inspect what comes by globalAccelerator, which AWS does not support together; remove one",
+    );
   }
   if (props.hostedZone && props.hostedZoneAttributes) {
     throw new Error('hostedZone and hostedZoneAttributes are both set; remove one');
