@@ -11,6 +11,7 @@ export * from './mail-stack';
 export * from './network';
 export * from './node';
 export * from './observability';
+export * from './operations';
 export * from './security';
 export * from './shield';
 export * from './sizing';

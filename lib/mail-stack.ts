@@ -1,7 +1,7 @@
 import { Duration, RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
 import { IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
@@ -15,9 +15,10 @@ import { IMailDirectory, ISingleSignOn, MailDirectory, SingleSignOn } from './di
 import { MailDns, MailDnsOptions } from './dns';
 import { EdgeTls, MailEdge } from './edge';
 import { MailFiltering, MailFilteringOptions } from './filtering';
-import { MailNetwork } from './network';
+import { MailFirewallOptions, MailNetwork } from './network';
 import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmThresholds, AlarmTopic, MailAlarms } from './observability';
+import { MailOperators, MailOperatorsOptions } from './operations';
 import { checkZoneHolds } from './private/hosted-zone';
 import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
@@ -78,6 +79,13 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default 3
    */
   readonly zones?: number;
+
+  /**
+   * Deep inspection by Suricata rules between the internet and a new network; 290 USD a month for each zone.
+   * docs/network-firewall.md.
+   * @default - none
+   */
+  readonly networkFirewall?: MailFirewallOptions;
 
   /**
    * Services to offer. IMAPS and submission are always part of it.
@@ -199,6 +207,19 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default false
    */
   readonly shieldAdvanced?: boolean;
+
+  /**
+   * Anycast addresses of Global Accelerator in front of the balancer; needs `implicitTls: EdgeTls.atNode()`. 18 USD a month.
+   * docs/global-accelerator.md.
+   * @default false
+   */
+  readonly globalAccelerator?: boolean;
+
+  /**
+   * Roles of operators, auditors and the help desk; docs/operators.md.
+   * @default - none: whoever has rights in the account
+   */
+  readonly operators?: MailOperatorsOptions;
 }
 
 /**
@@ -229,6 +250,9 @@ export class MailStack extends Stack {
 
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
+
+  /** Roles of people; nothing unless asked for. */
+  public readonly operators?: MailOperators;
 
   public readonly leases: LeaseTable;
   public readonly alarms: MailAlarms;
@@ -269,6 +293,7 @@ export class MailStack extends Stack {
         props.vpc || props.vpcId
           ? undefined
           : retention?.logRetention(RetentionSubject.NETWORK_LOGS, RetentionDays.ONE_YEAR),
+      firewall: props.networkFirewall && { ...props.networkFirewall, ports: services.map(({ port }) => port) },
       encryptionKey: this.encryptionKey,
     });
     this.filtering = props.filtering && new MailFiltering(this, 'Filtering', props.filtering);
@@ -281,6 +306,7 @@ export class MailStack extends Stack {
       hostname: this.hostname,
       hostedZone: this.hostedZone,
       implicitTls: props.implicitTls,
+      globalAccelerator: props.globalAccelerator,
       accessLogsBucket,
     });
 
@@ -418,7 +444,23 @@ export class MailStack extends Stack {
     if (props.shieldAdvanced) {
       new MailShield(this, 'Shield', {
         allocationIds: this.edge.allocationIds,
+        acceleratorArn: this.edge.accelerator?.accelerator.acceleratorArn,
         encryptionKey: this.encryptionKey,
+      });
+    }
+    if (props.operators) {
+      this.operators = new MailOperators(this, 'Operators', {
+        ...props.operators,
+        fleet: this.fleet,
+        directory: this.directory,
+        archive: this.archive,
+        journal: this.journal,
+        logGroups: this.node.findAll().filter((child) => child instanceof LogGroup),
+        encryptionKey: this.encryptionKey,
+        sessionManager: props.sessionManager,
+        sessionLogRetention:
+          props.operators.sessionLogRetention ??
+          retention?.logRetention(RetentionSubject.AUDIT_LOGS, RetentionDays.ONE_YEAR),
       });
     }
     addOutputs(this);
@@ -504,6 +546,11 @@ function checkProps(props: MailStackProps, stack: Stack): void {
   }
   if (props.vpcId && (Token.isUnresolved(stack.account) || Token.isUnresolved(stack.region))) {
     throw new Error('vpcId needs env with account and region, where the network is looked up; add env');
+  }
+  if (props.globalAccelerator && props.networkFirewall) {
+    throw new Error(
+      "networkFirewall can't inspect what comes by globalAccelerator, which AWS does not support together; remove one",
+    );
   }
   if (props.hostedZone && props.hostedZoneAttributes) {
     throw new Error('hostedZone and hostedZoneAttributes are both set; remove one');

@@ -2,7 +2,7 @@ import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
-import { AnyPrincipal, Effect, IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { Grant, IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key, KeySpec, KeyUsage } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
@@ -10,6 +10,8 @@ import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { HandlerFunction } from '../private/handler-function';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { onlySignedBy } from '../security/key-policy';
+import { decryptByS3, readFolder } from './archive-grants';
 
 const NAMESPACE = 'MailPlatform';
 
@@ -69,6 +71,8 @@ export class EvidenceChain extends Construct {
   /** Prints the public key in PEM, which is all that an auditor needs to be given. */
   public readonly publicKeyCommand: string;
 
+  private readonly bucket: IBucket;
+  private readonly bucketKey?: IKey;
   private readonly handler: HandlerFunction;
   private readonly interval: Duration;
 
@@ -81,12 +85,14 @@ export class EvidenceChain extends Construct {
     checkWhole('recent', recent.toHours({ integral: false }), 1, 48, 'hours');
     checkWhole('sweepObjects', sweepObjects, 1000, 1_000_000, 'objects');
 
+    this.bucket = props.bucket;
+    this.bucketKey = props.encryptionKey ?? props.bucket.encryptionKey;
     const key = props.signingKey ?? this.createSigningKey();
     this.signingKey = key;
     this.handler = new HandlerFunction(this, 'Handler', {
       handler: 'evidence',
       description: 'Attests what came to the mail journal',
-      statements: this.statements(props.bucket, props.encryptionKey ?? props.bucket.encryptionKey, key),
+      statements: this.statements(props.bucket, this.bucketKey, key),
       encryptionKey: props.logEncryptionKey,
       environment: {
         JOURNAL_BUCKET: props.bucket.bucketName,
@@ -105,7 +111,7 @@ export class EvidenceChain extends Construct {
         'S3 and KMS only, over TLS.',
     });
     if (key instanceof Key) {
-      onlySignedBy(key, this.handler.role);
+      onlySignedBy(key, 'OnlyTheChainSigns', this.handler.role);
     }
     this.acknowledgeFolders(props.bucket);
     new Rule(this, 'Schedule', {
@@ -182,6 +188,15 @@ export class EvidenceChain extends Construct {
         "The journal holds objects that evidence can't cover. Check first: the function's log, which names them with the " +
         'reason, then who wrote or deleted them (CloudTrail data events or S3 access logs).',
     });
+  }
+
+  /** Lets a principal read batches and the public key, to verify them; no mail. */
+  public grantReadEvidence(grantee: IGrantable): Grant {
+    return readFolder(grantee, this.bucket, 'evidence/*', ['s3:GetObject'])
+      .combine(decryptByS3(grantee, this.bucketKey))
+      .combine(
+        Grant.addToPrincipal({ grantee, actions: ['kms:GetPublicKey'], resourceArns: [this.signingKey.keyArn] }),
+      );
   }
 
   private get chainName(): string {
@@ -261,20 +276,6 @@ export class EvidenceChain extends Construct {
       })),
     );
   }
-}
-
-/** Whoever else may use keys in this account could sign evidence of their own. */
-function onlySignedBy(key: Key, role: IRole): void {
-  key.addToResourcePolicy(
-    new PolicyStatement({
-      sid: 'OnlyTheChainSigns',
-      effect: Effect.DENY,
-      principals: [new AnyPrincipal()],
-      actions: ['kms:Sign'],
-      resources: ['*'],
-      conditions: { ArnNotEquals: { 'aws:PrincipalArn': role.roleArn } },
-    }),
-  );
 }
 
 function checkWhole(name: string, value: number, min: number, max: number, unit: string): void {

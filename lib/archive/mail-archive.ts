@@ -5,6 +5,7 @@ import { Bucket, IBucket, LifecycleRule, StorageClass } from 'aws-cdk-lib/aws-s3
 import { Construct } from 'constructs';
 import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { pinFlags } from '../private/pin-flags';
+import { readFolder } from './archive-grants';
 import { ArchiveLock } from './archive-lock';
 
 /** Properties of `MailArchive`. */
@@ -93,6 +94,27 @@ export class MailArchive extends Construct {
   /** Lets a principal read objects. */
   public grantRead(grantee: IGrantable): Grant {
     return this.bucket.grantRead(grantee);
+  }
+
+  /** Lets a principal see names, sizes, times, versions and locks of objects, and how the bucket is set; no content. */
+  public grantReadMetadata(grantee: IGrantable): Grant {
+    const locks = ['s3:GetObjectLegalHold', 's3:GetObjectRetention'];
+    return Grant.addToPrincipal({
+      grantee,
+      actions: [
+        's3:GetBucketLogging',
+        's3:GetBucketObjectLockConfiguration',
+        's3:GetBucketPolicy',
+        's3:GetBucketVersioning',
+        's3:GetEncryptionConfiguration',
+        's3:GetLifecycleConfiguration',
+        's3:ListBucket',
+        's3:ListBucketVersions',
+      ],
+      resourceArns: [this.bucket.bucketArn],
+    })
+      .combine(readFolder(grantee, this.bucket, 'journal/*', locks))
+      .combine(readFolder(grantee, this.bucket, 'evidence/*', locks));
   }
 
   private createBucket(key: IKey, glacierAfter: Duration, deepArchiveAfter: Duration, props: MailArchiveProps): Bucket {

@@ -1,6 +1,6 @@
 import { Duration, Size, SizeRoundingBehavior, Stack } from 'aws-cdk-lib';
 import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { Grant, IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
@@ -9,6 +9,7 @@ import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { decryptByS3, readFolder } from './archive-grants';
 import { EvidenceChain } from './evidence-chain';
 
 /** What an owner chooses about the journal. */
@@ -75,6 +76,8 @@ export class MailJournal extends Construct {
   /** Signed batches of evidence; nothing when they were not wanted. */
   public readonly evidence?: EvidenceChain;
 
+  private readonly bucket: IBucket;
+  private readonly encryptionKey?: IKey;
   private readonly clusterName: string;
   private readonly waitingAlarm: Duration;
 
@@ -88,6 +91,8 @@ export class MailJournal extends Construct {
 
     const { bucket } = props;
     const encryptionKey = props.encryptionKey ?? bucket.encryptionKey;
+    this.bucket = bucket;
+    this.encryptionKey = encryptionKey;
     this.configuration = {
       environment: {
         MAIL_JOURNAL_BUCKET: bucket.bucketName,
@@ -110,6 +115,27 @@ export class MailJournal extends Construct {
         logEncryptionKey: props.logEncryptionKey,
       });
     }
+  }
+
+  /** Lets a principal read messages and ask for those in Glacier, to get mail back with `mail-restore`. */
+  public grantRestore(grantee: IGrantable): Grant {
+    return this.grantList(grantee, 's3:ListBucket')
+      .combine(readFolder(grantee, this.bucket, 'journal/*', ['s3:GetObject', 's3:RestoreObject']))
+      .combine(decryptByS3(grantee, this.encryptionKey));
+  }
+
+  /** Lets a principal read and delete versions of messages, with `mail-erase`. What is locked stays. */
+  public grantErase(grantee: IGrantable): Grant {
+    return this.grantList(grantee, 's3:ListBucketVersions')
+      .combine(
+        readFolder(grantee, this.bucket, 'journal/*', [
+          's3:DeleteObjectVersion',
+          's3:GetObjectLegalHold',
+          's3:GetObjectRetention',
+          's3:GetObjectVersion',
+        ]),
+      )
+      .combine(decryptByS3(grantee, this.encryptionKey));
   }
 
   /** Messages stored; the sum over a period. */
@@ -160,6 +186,10 @@ export class MailJournal extends Construct {
         'status mail-journal` on a node.',
     });
     this.evidence?.addAlarms(topic);
+  }
+
+  private grantList(grantee: IGrantable, action: string): Grant {
+    return Grant.addToPrincipal({ grantee, actions: [action], resourceArns: [this.bucket.bucketArn] });
   }
 
   private writeStatements(bucket: IBucket, key?: IKey): PolicyStatement[] {

@@ -1,5 +1,5 @@
 import { Duration, Stack, Token } from 'aws-cdk-lib';
-import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { Grant, IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
@@ -48,6 +48,8 @@ export class FileDirectory extends Construct implements IMailDirectory {
   public readonly location: string;
   public readonly configuration: NodeConfiguration;
 
+  private readonly objectArn: string;
+
   constructor(scope: Construct, id: string, props: FileDirectoryProps = {}) {
     super(scope, id);
     pinFlags(this, '@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy');
@@ -64,11 +66,35 @@ export class FileDirectory extends Construct implements IMailDirectory {
       this.encryptionKey = props.encryptionKey ?? createBucketKey(this, 'Key', 'Mail users');
       this.bucket = this.createBucket(this.encryptionKey, props.accessLogsBucket);
     }
+    this.objectArn = this.bucket.arnForObjects(objectKey);
     this.location = `s3://${this.bucket.bucketName}/${objectKey}`;
     this.configuration = {
       environment: { MAIL_DIRECTORY: 'file', MAIL_DIRECTORY_OBJECT: this.location },
-      statements: this.readStatements(objectKey),
+      statements: this.readStatements(),
     };
+  }
+
+  /** Lets a principal read and write the users file, and nothing else. Old versions stay out of its reach. */
+  public grantEdit(grantee: IGrantable): Grant {
+    const grant = Grant.addToPrincipal({
+      grantee,
+      actions: ['s3:GetObject', 's3:PutObject'],
+      resourceArns: [this.objectArn],
+    }).combine(
+      // Without it S3 answers 403 for a file that is not there yet, which looks like a broken permission.
+      Grant.addToPrincipal({ grantee, actions: ['s3:ListBucket'], resourceArns: [this.bucket.bucketArn] }),
+    );
+    const { region, urlSuffix } = Stack.of(this);
+    return this.encryptionKey
+      ? grant.combine(
+          Grant.addToPrincipal({
+            grantee,
+            actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
+            resourceArns: [this.encryptionKey.keyArn],
+            conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+          }),
+        )
+      : grant;
   }
 
   private createBucket(key: IKey, accessLogsBucket?: IBucket): Bucket {
@@ -89,12 +115,12 @@ export class FileDirectory extends Construct implements IMailDirectory {
     return bucket;
   }
 
-  private readStatements(objectKey: string): PolicyStatement[] {
+  private readStatements(): PolicyStatement[] {
     const statements = [
       new PolicyStatement({
         sid: 'ReadUsers',
         actions: ['s3:GetObject'],
-        resources: [this.bucket.arnForObjects(objectKey)],
+        resources: [this.objectArn],
       }),
       new PolicyStatement({
         // Without it S3 answers 403 for a file that is not there yet, which looks like a broken permission.

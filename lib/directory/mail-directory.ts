@@ -1,3 +1,4 @@
+import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
@@ -11,6 +12,9 @@ export interface IMailDirectory {
 
   /** Where an operator edits users, such as `s3://bucket/users`. */
   readonly location: string;
+
+  /** Lets a principal read and change users with `mail-users`, and nothing else. */
+  grantEdit(grantee: IGrantable): Grant;
 }
 
 /** What a directory is created with. */

@@ -1,2 +1,3 @@
+export * from './mail-accelerator';
 export * from './edge-tls';
 export * from './mail-edge';

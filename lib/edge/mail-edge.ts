@@ -11,7 +11,7 @@ import {
   TargetType,
 } from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import { ARecord, IHostedZone, RecordTarget } from 'aws-cdk-lib/aws-route53';
-import { LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
+import { GlobalAcceleratorTarget, LoadBalancerTarget } from 'aws-cdk-lib/aws-route53-targets';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { HEALTH_PATH, HEALTH_PORT, MailService, TlsStart } from '../access';
@@ -26,6 +26,7 @@ import { logAccess } from './access-logs';
 import { balancerMetric, hostMetric } from './edge-metrics';
 import { EdgeTls } from './edge-tls';
 import { checkIdleTimeout, idleTimeoutFor } from './idle-timeout';
+import { MailAccelerator } from './mail-accelerator';
 
 /** Properties of `MailEdge`. */
 export interface MailEdgeProps {
@@ -64,6 +65,13 @@ export interface MailEdgeProps {
    * @default - new ones, kept when the stack is deleted: firewalls of others and reputation lists name them
    */
   readonly allocationIds?: string[];
+
+  /**
+   * Anycast addresses of Global Accelerator in front, which the host name then leads to. Needs `EdgeTls.atNode()`.
+   * docs/global-accelerator.md.
+   * @default false
+   */
+  readonly globalAccelerator?: boolean;
 
   /**
    * Bucket for the access logs of TLS listeners, in the balancer's region. With S3's own keys, or with a customer key
@@ -117,6 +125,9 @@ export class MailEdge extends Construct {
   /** Certificate of the TLS listeners; none when TLS ends at the nodes. */
   public readonly certificate?: ICertificate;
 
+  /** Anycast addresses; nothing unless asked for. */
+  public readonly accelerator?: MailAccelerator;
+
   /** Where access logs go; none when TLS ends at the nodes and no bucket was brought. */
   public readonly accessLogsBucket?: IBucket;
 
@@ -127,6 +138,13 @@ export class MailEdge extends Construct {
     const subnets = props.network.edgeSubnets.subnets ?? [];
     checkProps(props, subnets);
     const tls = props.implicitTls ?? EdgeTls.atBalancer();
+    // https://docs.aws.amazon.com/global-accelerator/latest/dg/about-endpoints.sipp-caveats.html
+    if (props.globalAccelerator && tls.isAtBalancer) {
+      throw new Error(
+        'globalAccelerator needs TLS at the nodes: with a TLS listener AWS does not keep the addresses of clients, by which ' +
+          'nodes limit and log; set implicitTls: EdgeTls.atNode()',
+      );
+    }
 
     this.allocationIds = props.allocationIds ?? this.createAddresses(subnets);
     this.certificate = tls.isAtBalancer ? (tls.certificate ?? this.createCertificate(props)) : undefined;
@@ -140,6 +158,15 @@ export class MailEdge extends Construct {
       this.createListener(service, tls, this.targetGroups[index], props.starttlsIdleTimeout),
     );
     this.imaps = this.targetGroups[props.services.indexOf(MailService.IMAPS)];
+    if (props.globalAccelerator) {
+      this.accelerator = new MailAccelerator(this, 'Accelerator', {
+        loadBalancer: this.loadBalancer,
+        ports: props.services.map(({ port }) => port),
+        flowLogsBucket: this.accessLogsBucket ?? new AccessLogBucket(this, 'FlowLogs').bucket,
+      });
+      // An accelerator that leads nowhere yet is no way to nodes.
+      this.accelerator.node.addDependency(...this.listeners);
+    }
     this.createRecord(props);
   }
 
@@ -310,7 +337,11 @@ export class MailEdge extends Construct {
         zone: props.hostedZone,
         // The dot keeps a name from being taken as relative to a zone whose name is not known yet.
         recordName: `${props.hostname}.`,
-        target: RecordTarget.fromAlias(new LoadBalancerTarget(this.loadBalancer, { evaluateTargetHealth: true })),
+        target: RecordTarget.fromAlias(
+          this.accelerator
+            ? new GlobalAcceleratorTarget(this.accelerator.accelerator, { evaluateTargetHealth: true })
+            : new LoadBalancerTarget(this.loadBalancer, { evaluateTargetHealth: true }),
+        ),
       });
     }
   }

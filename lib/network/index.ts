@@ -1,1 +1,2 @@
+export * from './mail-firewall';
 export * from './mail-network';

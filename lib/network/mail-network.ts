@@ -27,10 +27,17 @@ import { acknowledge } from '../compliance';
 import { parseCidr } from '../private/cidr';
 import { inRegulatoryPacks } from '../private/rule-packs';
 import { MailKey } from '../security';
+import { MailFirewall, MailFirewallOptions } from './mail-firewall';
 import { importedSubnets, MIN_ZONES, onePerZone, zonesOfSubnets } from './imported-subnets';
 
 /** Addresses are set aside for this many zones, so that a zone added later moves no subnet. */
 const MAX_ZONES = 6;
+
+/** A firewall of a new network. */
+export interface MailNetworkFirewall extends MailFirewallOptions {
+  /** Ports that clients and other mail servers come to. */
+  readonly ports: number[];
+}
 
 /** Properties of `MailNetwork`. */
 export interface MailNetworkProps {
@@ -92,6 +99,12 @@ export interface MailNetworkProps {
   readonly interfaceEndpoints?: InterfaceVpcEndpointAwsService[];
 
   /**
+   * Deep inspection of a new network's traffic with the internet; 290 USD a month for each zone. docs/network-firewall.md.
+   * @default - none
+   */
+  readonly firewall?: MailNetworkFirewall;
+
+  /**
    * Key of the flow logs. An imported key must let CloudWatch Logs use it.
    * @default - a new one
    */
@@ -132,6 +145,9 @@ export class MailNetwork extends Construct {
   /** IPv4 range of the network. */
   public readonly cidr: string;
 
+  /** Deep inspection; nothing unless asked for. */
+  public readonly firewall?: MailFirewall;
+
   /** Public addresses that nodes reach the internet from. Of an imported network they are not known, and there are none. */
   public readonly outboundAddresses: string[];
 
@@ -149,20 +165,31 @@ export class MailNetwork extends Construct {
     } else {
       checkOnlyForNew(props);
       this.cidr = props.cidr ?? '10.0.0.0/16';
-      const vpc = this.createVpc(zonesOf(props), props.natGateways);
+      const vpc = this.createVpc(zonesOf(props), props);
       this.vpc = vpc;
-      this.edgeSubnets = { subnets: vpc.publicSubnets };
+      this.edgeSubnets = { subnets: vpc.selectSubnets({ subnetGroupName: 'Edge' }).subnets };
       this.nodeSubnets = { subnets: vpc.privateSubnets };
       this.storageSubnets = { subnets: vpc.isolatedSubnets };
       this.outboundAddresses = natAddresses(vpc);
       this.createGatewayEndpoints(vpc);
-      this.createFlowLog(vpc, props);
+      const encryptionKey = new MailKey(this, 'Key', { encryptionKey: props.encryptionKey }).key;
+      this.createFlowLog(vpc, encryptionKey, props);
+      this.firewall =
+        props.firewall &&
+        new MailFirewall(this, 'Firewall', {
+          ...props.firewall,
+          vpc,
+          firewallSubnets: vpc.selectSubnets({ subnetGroupName: 'Firewall' }).subnets,
+          protectedSubnets: this.edgeSubnets.subnets!,
+          encryptionKey,
+          logRetention: props.logRetention,
+        });
     }
     this.availabilityZones = zonesOfSubnets(this.nodeSubnets.subnets ?? []);
     this.createInterfaceEndpoints(props.interfaceEndpoints ?? []);
   }
 
-  private createVpc(zones: string[], natGateways?: number): Vpc {
+  private createVpc(zones: string[], { natGateways, firewall }: MailNetworkProps): Vpc {
     const { prefix } = parseCidr('cidr', this.cidr);
     const vpc = new Vpc(this, 'Vpc', {
       ipAddresses: IpAddresses.cidr(this.cidr),
@@ -170,6 +197,7 @@ export class MailNetwork extends Construct {
       availabilityZones: [...zones],
       reservedAzs: MAX_ZONES - zones.length,
       natGateways: natGateways ?? zones.length,
+      natGatewaySubnets: { subnetGroupName: 'Edge' },
       restrictDefaultSecurityGroup: true,
       enableDnsHostnames: true,
       enableDnsSupport: true,
@@ -179,6 +207,10 @@ export class MailNetwork extends Construct {
         { name: 'Node', subnetType: SubnetType.PRIVATE_WITH_EGRESS, cidrMask: prefix + 4 },
         { name: 'Edge', subnetType: SubnetType.PUBLIC, cidrMask: prefix + 8, mapPublicIpOnLaunch: false },
         { name: 'Storage', subnetType: SubnetType.PRIVATE_ISOLATED, cidrMask: prefix + 8 },
+        // Last: added to a network that is there, it moves no other. An endpoint takes one address.
+        ...(firewall
+          ? [{ name: 'Firewall', subnetType: SubnetType.PUBLIC, cidrMask: 28, mapPublicIpOnLaunch: false }]
+          : []),
       ],
     });
     this.tidyProvider();
@@ -188,8 +220,8 @@ export class MailNetwork extends Construct {
         ...inRegulatoryPacks('VPCNoUnrestrictedRouteToIGW').map((id) => ({
           id,
           reason:
-            'Mail clients and mail servers reach the balancer from the whole internet. Only the balancer and NAT ' +
-            'gateways are in this subnet, and nothing gets a public address by itself (test/network/mail-network.test.ts).',
+            'Mail clients and mail servers reach the balancer from the whole internet. Only the balancer, NAT ' +
+            'gateways and firewalls are in public subnets, and nothing gets a public address by itself (test/network/mail-network.test.ts).',
         })),
       );
     }
@@ -211,10 +243,10 @@ export class MailNetwork extends Construct {
     new GatewayVpcEndpoint(this, 'DynamoDbEndpoint', { vpc, subnets, service: GatewayVpcEndpointAwsService.DYNAMODB });
   }
 
-  private createFlowLog(vpc: Vpc, props: MailNetworkProps): void {
+  private createFlowLog(vpc: Vpc, encryptionKey: IKey, props: MailNetworkProps): void {
     const { partition, region, account } = Stack.of(this);
     const logGroup = new LogGroup(this, 'FlowLogGroup', {
-      encryptionKey: new MailKey(this, 'Key', { encryptionKey: props.encryptionKey }).key,
+      encryptionKey,
       retention: props.logRetention ?? RetentionDays.ONE_YEAR,
       removalPolicy: RemovalPolicy.RETAIN,
     });
@@ -313,7 +345,7 @@ function cidrOf(vpc: IVpc): string {
 }
 
 function checkOnlyForImport(props: MailNetworkProps): void {
-  const ofNew = (['availabilityZones', 'zoneNames', 'cidr', 'natGateways', 'logRetention'] as const).filter(
+  const ofNew = (['availabilityZones', 'zoneNames', 'cidr', 'natGateways', 'logRetention', 'firewall'] as const).filter(
     (name) => props[name] !== undefined,
   );
   // MailStack hands its key to every construct, so the key is no contradiction.

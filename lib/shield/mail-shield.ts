@@ -21,6 +21,12 @@ export interface MailShieldProps {
   readonly healthCheckArns?: string[];
 
   /**
+   * ARN of an accelerator in front of the balancer, to be protected, too.
+   * @default - none
+   */
+  readonly acceleratorArn?: string;
+
+  /**
    * Key of the logs of the subscription check. An imported key must let CloudWatch Logs use it.
    * @default - a new one
    */
@@ -40,7 +46,7 @@ export interface MailShieldProps {
  * @throws when there is no address, or the health checks are not one for each
  */
 export class MailShield extends Construct {
-  /** One for each address. */
+  /** One for each address, and that of the accelerator if there is one. */
   public readonly protections: CfnProtection[];
 
   constructor(scope: Construct, id: string, props: MailShieldProps) {
@@ -65,6 +71,14 @@ export class MailShield extends Construct {
       protection.node.addDependency(subscription);
       return protection;
     });
+    if (props.acceleratorArn) {
+      const protection = new CfnProtection(this, 'AcceleratorProtection', {
+        name: `${stackName}-accelerator`,
+        resourceArn: props.acceleratorArn,
+      });
+      protection.node.addDependency(subscription);
+      this.protections.push(protection);
+    }
   }
 
   private assertSubscription(encryptionKey: IKey): AwsCustomResource {

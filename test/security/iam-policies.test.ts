@@ -1,5 +1,6 @@
 import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
+import { AccountRootPrincipal } from 'aws-cdk-lib/aws-iam';
 import {
   MailService,
   MailStack,
@@ -33,6 +34,13 @@ const stacks: [string, MailStackProps][] = [
       shieldAdvanced: true,
       retention: RetentionProfile.gdpr(),
       alarmEmail: 'postmaster@example.com',
+      operators: {
+        operators: [new AccountRootPrincipal()],
+        auditors: [new AccountRootPrincipal()],
+        helpDesk: [new AccountRootPrincipal()],
+        erasure: true,
+        restore: true,
+      },
     },
   ],
   [

@@ -1,0 +1,33 @@
+import { Stack } from 'aws-cdk-lib';
+import { Grant, IGrantable, ManagedPolicy } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { IBucket } from 'aws-cdk-lib/aws-s3';
+import { acknowledge, findingId } from '../compliance';
+
+/** Allows actions on the objects of a folder, such as `journal/*`. */
+export function readFolder(grantee: IGrantable, bucket: IBucket, folder: string, actions: string[]): Grant {
+  const arn = bucket.arnForObjects(folder);
+  if (grantee instanceof ManagedPolicy) {
+    acknowledge(grantee, {
+      id: findingId(grantee, 'AwsSolutions-IAM5', 'Resource', arn),
+      reason:
+        'Messages and batches get names that are not known before. The folder is the scope, the actions are listed one by ' +
+        'one (test/operations/mail-operators.test.ts).',
+    });
+  }
+  return Grant.addToPrincipal({ grantee, actions, resourceArns: [arn] });
+}
+
+/** Allows S3 to decrypt what the principal may read there. */
+export function decryptByS3(grantee: IGrantable, key?: IKey): Grant {
+  if (!key) {
+    return Grant.drop(grantee, 'the bucket tells of no key');
+  }
+  const { region, urlSuffix } = Stack.of(key);
+  return Grant.addToPrincipal({
+    grantee,
+    actions: ['kms:Decrypt'],
+    resourceArns: [key.keyArn],
+    conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+  });
+}

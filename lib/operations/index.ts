@@ -1,0 +1,3 @@
+export * from './identity-center-principal';
+export * from './mail-operators';
+export * from './node-sessions';

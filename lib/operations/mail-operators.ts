@@ -1,0 +1,358 @@
+import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
+import { Effect, IPrincipal, ManagedPolicy, PolicyStatement, Role } from 'aws-cdk-lib/aws-iam';
+import { IKey, Key, KeySpec, KeyUsage } from 'aws-cdk-lib/aws-kms';
+import { ILogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { MailArchive, MailJournal } from '../archive';
+import { acknowledge, findingId } from '../compliance';
+import { IMailDirectory } from '../directory';
+import { MailFleet } from '../node';
+import { onlySignedBy } from '../security/key-policy';
+import { NodeSessions } from './node-sessions';
+import { people } from './people';
+
+/** Who may do what, each unless nobody is named. */
+export interface MailOperatorsOptions {
+  /**
+   * Who keeps the nodes running: logged shells on nodes, instance refresh, lifecycle, number of nodes, alarms and logs.
+   * @default - no such role
+   */
+  readonly operators?: IPrincipal[];
+
+  /**
+   * Who checks: logs with those of sessions, evidence, names and locks of archived mail, CloudTrail, AWS Config. No mail, no secrets.
+   * @default - no such role
+   */
+  readonly auditors?: IPrincipal[];
+
+  /**
+   * Who adds, disables and removes users, with `mail-users`. The users file and nothing else.
+   * @default - no such role
+   */
+  readonly helpDesk?: IPrincipal[];
+
+  /**
+   * Longest session of each role, 1 to 12 hours, whole minutes; shells on nodes end then, too. AWS allows one hour to who
+   * comes from another role, as with Identity Center.
+   * @default Duration.hours(1)
+   */
+  readonly sessionLength?: Duration;
+
+  /**
+   * How long logs of shells are kept.
+   * @default RetentionDays.ONE_YEAR
+   */
+  readonly sessionLogRetention?: RetentionDays;
+
+  /**
+   * Whether operators may erase people's mail, with `mail-erase`; brings a key that signs proofs. 1 USD a month.
+   * @default false
+   */
+  readonly erasure?: boolean;
+
+  /**
+   * Whether operators may read the journal, to get mail back with `mail-restore`.
+   * @default false
+   */
+  readonly restore?: boolean;
+}
+
+/** Properties of `MailOperators`. */
+export interface MailOperatorsProps extends MailOperatorsOptions {
+  /** Nodes. */
+  readonly fleet: MailFleet;
+
+  /** Users. */
+  readonly directory: IMailDirectory;
+
+  /** Archived mail. */
+  readonly archive: MailArchive;
+
+  /**
+   * Journal with its evidence.
+   * @default - none
+   */
+  readonly journal?: MailJournal;
+
+  /**
+   * Logs that operators and auditors read.
+   * @default - none
+   */
+  readonly logGroups?: ILogGroup[];
+
+  /** Key of the logs of sessions. An imported key must let CloudWatch Logs use it. */
+  readonly encryptionKey: IKey;
+
+  /**
+   * Whether nodes offer Session Manager.
+   * @default true
+   */
+  readonly sessionManager?: boolean;
+}
+
+/**
+ * Roles of the people who run the mail system: operator, auditor and help desk, each with what it needs and no more
+ * (docs/operators.md). Who has AWS credentials needs a second factor to take one.
+ *
+ * @throws when nobody is named, on principals that are not people, on lengths out of bounds, and when `erasure` or `restore` are
+ *   asked for without operators or without a journal
+ */
+export class MailOperators extends Construct {
+  /** Keeps nodes running; nothing unless somebody may be it. */
+  public readonly operator?: Role;
+  /** Checks; nothing unless somebody may be it. */
+  public readonly auditor?: Role;
+  /** Tends users; nothing unless somebody may be it. */
+  public readonly helpDesk?: Role;
+
+  /** Logged shells on nodes; nothing without operators, and when nodes offer none. */
+  public readonly sessions?: NodeSessions;
+  /** Signs proofs of erasure; nothing unless asked for. */
+  public readonly erasureKey?: Key;
+
+  private readonly length: Duration;
+
+  constructor(scope: Construct, id: string, props: MailOperatorsProps) {
+    super(scope, id);
+    this.length = props.sessionLength ?? Duration.hours(1);
+    checkProps(props, this.length);
+    this.operator = this.createRole('Operator', 'operators', props.operators);
+    this.auditor = this.createRole('Auditor', 'auditors', props.auditors);
+    this.helpDesk = this.createRole('HelpDesk', 'helpDesk', props.helpDesk);
+    if (this.operator && (props.sessionManager ?? true)) {
+      this.sessions = new NodeSessions(this, 'Sessions', {
+        fleet: props.fleet,
+        encryptionKey: props.encryptionKey,
+        sessionLength: this.length,
+        logRetention: props.sessionLogRetention,
+      });
+    }
+    if (this.operator) {
+      this.letOperate(this.operator, props);
+      this.erasureKey = props.erasure ? this.letErase(this.operator, props) : undefined;
+    }
+    if (this.auditor) {
+      this.letAudit(this.auditor, props);
+    }
+    if (this.helpDesk) {
+      props.directory.grantEdit(this.createPolicy('HelpDeskPolicy', 'Mail help desk: users', this.helpDesk));
+    }
+    this.addOutputs();
+  }
+
+  private createRole(id: string, prop: string, principals: IPrincipal[] = []): Role | undefined {
+    if (principals.length === 0) {
+      return undefined;
+    }
+    return new Role(this, id, {
+      description: `Mail ${prop} of ${Stack.of(this).stackName}`,
+      assumedBy: people(prop, principals),
+      maxSessionDuration: this.length,
+    });
+  }
+
+  private letOperate(role: Role, { fleet, journal, restore, logGroups = [] }: MailOperatorsProps): void {
+    const { partition, region, account } = Stack.of(this);
+    // The id in the middle is given by AWS; the name alone is unique in account and region.
+    const groups = fleet.autoScalingGroups.map(
+      (group) =>
+        `arn:${partition}:autoscaling:${region}:${account}:autoScalingGroup:*:autoScalingGroupName/` +
+        (group.node.defaultChild as CfnAutoScalingGroup).ref,
+    );
+    const policy = this.createPolicy('NodesPolicy', 'Mail operators: nodes', role, [
+      new PolicyStatement({
+        sid: 'TendNodes',
+        // A number of nodes out of the group's bounds is refused; the bounds are changed by a deployment only.
+        actions: [
+          'autoscaling:CancelInstanceRefresh',
+          'autoscaling:CompleteLifecycleAction',
+          'autoscaling:SetDesiredCapacity',
+          'autoscaling:StartInstanceRefresh',
+        ],
+        resources: groups,
+      }),
+      new PolicyStatement({
+        sid: 'SeeNodes',
+        actions: [
+          'autoscaling:DescribeAutoScalingGroups',
+          'autoscaling:DescribeAutoScalingInstances',
+          'autoscaling:DescribeInstanceRefreshes',
+          'autoscaling:DescribeLifecycleHooks',
+          'autoscaling:DescribeScalingActivities',
+          'ec2:DescribeInstances',
+          'ssm:DescribeInstanceInformation',
+          'ssm:GetConnectionStatus',
+        ],
+        resources: ['*'],
+      }),
+    ]);
+    acknowledge(
+      policy,
+      ...groups.map((arn) => ({
+        id: findingId(policy, 'AwsSolutions-IAM5', 'Resource', arn),
+        reason:
+          "The * stands for the id that AWS puts before a group's name in its ARN; the name, which is unique, is given " +
+          '(test/operations/mail-operators.test.ts).',
+      })),
+    );
+    this.acknowledgeReads(policy);
+    this.sessions?.attachTo(this.createPolicy('SessionsPolicy', 'Mail operators: shells on nodes', role));
+    this.letRead('OperatorLogsPolicy', 'Mail operators: alarms and logs', role, logGroups);
+    if (restore) {
+      journal!.grantRestore(this.createPolicy('RestorePolicy', 'Mail operators: get mail back', role));
+    }
+  }
+
+  /** A key for proofs, with which operators alone sign. */
+  private letErase(role: Role, { directory, journal }: MailOperatorsProps): Key {
+    const key = new Key(this, 'ErasureKey', {
+      description: `Signs proofs of erasure (${Stack.of(this).stackName})`,
+      keySpec: KeySpec.ECC_NIST_P256,
+      keyUsage: KeyUsage.SIGN_VERIFY,
+      removalPolicy: RemovalPolicy.RETAIN,
+    });
+    onlySignedBy(key, 'OnlyOperatorsSign', role);
+    const policy = this.createPolicy('ErasurePolicy', 'Mail operators: erase mail', role, [
+      new PolicyStatement({
+        sid: 'SignProofs',
+        actions: ['kms:GetPublicKey', 'kms:Sign'],
+        resources: [key.keyArn],
+      }),
+    ]);
+    directory.grantEdit(policy);
+    journal!.grantErase(policy);
+    return key;
+  }
+
+  private letAudit(role: Role, props: MailOperatorsProps): void {
+    const { archive, journal, encryptionKey, logGroups = [] } = props;
+    const groups = this.sessions ? [...logGroups, this.sessions.logGroup] : logGroups;
+    this.letRead('AuditorLogsPolicy', 'Mail auditors: alarms and logs', role, groups);
+    const records = this.createPolicy('RecordsPolicy', 'Mail auditors: what AWS recorded', role, [
+      new PolicyStatement({
+        sid: 'ReadRecords',
+        actions: [
+          'cloudtrail:DescribeTrails',
+          'cloudtrail:GetTrailStatus',
+          'cloudtrail:LookupEvents',
+          'config:DescribeComplianceByResource',
+          'config:DescribeConfigRules',
+          'config:GetComplianceDetailsByConfigRule',
+          'config:GetResourceConfigHistory',
+          'ssm:DescribeSessions',
+        ],
+        resources: ['*'],
+      }),
+      new PolicyStatement({
+        sid: 'ReadStack',
+        actions: [
+          'cloudformation:DescribeStackEvents',
+          'cloudformation:DescribeStackResources',
+          'cloudformation:DescribeStacks',
+          'cloudformation:GetTemplate',
+        ],
+        resources: [Stack.of(this).stackId],
+      }),
+      new PolicyStatement({
+        sid: 'SeeKey',
+        actions: ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus'],
+        resources: [encryptionKey.keyArn],
+      }),
+    ]);
+    this.acknowledgeReads(records);
+    const policy = this.createPolicy('ArchivePolicy', 'Mail auditors: archive without mail', role);
+    archive.grantReadMetadata(policy);
+    journal?.evidence?.grantReadEvidence(policy);
+    // Holds, too, when somebody gives the role more, such as AWS' ReadOnlyAccess.
+    policy.addStatements(
+      new PolicyStatement({
+        sid: 'NoMail',
+        effect: Effect.DENY,
+        actions: ['s3:GetObject', 's3:GetObjectVersion'],
+        resources: [archive.bucket.arnForObjects('journal/*')],
+      }),
+      new PolicyStatement({
+        sid: 'NoSecrets',
+        effect: Effect.DENY,
+        actions: ['secretsmanager:GetSecretValue', 'ssm:StartSession'],
+        resources: ['*'],
+      }),
+    );
+  }
+
+  private letRead(id: string, description: string, role: Role, logGroups: ILogGroup[]): void {
+    const policy = this.createPolicy(id, description, role, [
+      new PolicyStatement({
+        sid: 'ReadAlarms',
+        actions: [
+          'cloudwatch:DescribeAlarmHistory',
+          'cloudwatch:DescribeAlarms',
+          'cloudwatch:GetMetricData',
+          'cloudwatch:ListMetrics',
+          'logs:DescribeLogGroups',
+          'logs:GetQueryResults',
+        ],
+        resources: ['*'],
+      }),
+    ]);
+    if (logGroups.length > 0) {
+      policy.addStatements(
+        new PolicyStatement({
+          sid: 'ReadLogs',
+          actions: ['logs:DescribeLogStreams', 'logs:FilterLogEvents', 'logs:GetLogEvents', 'logs:StartQuery'],
+          resources: logGroups.map((group) => group.logGroupArn),
+        }),
+      );
+    }
+    this.acknowledgeReads(policy);
+  }
+
+  private acknowledgeReads(policy: ManagedPolicy): void {
+    acknowledge(policy, {
+      id: 'AwsSolutions-IAM5[Resource::*]',
+      reason:
+        'These actions list or read state and records and can not be limited to a resource; none reads mail or a secret, ' +
+        'none changes anything (test/operations/mail-operators.test.ts).',
+    });
+  }
+
+  private createPolicy(id: string, description: string, role: Role, statements?: PolicyStatement[]): ManagedPolicy {
+    return new ManagedPolicy(this, id, { description, statements, roles: [role] });
+  }
+
+  private addOutputs(): void {
+    for (const [id, value, description] of [
+      ['OperatorRole', this.operator?.roleArn, 'Role of mail operators'],
+      ['AuditorRole', this.auditor?.roleArn, 'Role of mail auditors'],
+      ['HelpDeskRole', this.helpDesk?.roleArn, 'Role of the mail help desk'],
+      ['SessionCommand', this.sessions?.command, 'Opens a shell on a node'],
+      ['ErasureKeyArn', this.erasureKey?.keyArn, 'Signs proofs of erasure: mail-erase finish --sign'],
+    ] as const) {
+      if (value !== undefined) {
+        new CfnOutput(this, `${id}Output`, { value, description }).overrideLogicalId(id);
+      }
+    }
+  }
+}
+
+function checkProps(props: MailOperatorsProps, length: Duration): void {
+  if (![props.operators, props.auditors, props.helpDesk].some((principals) => principals?.length)) {
+    throw new Error('operators must name somebody, got nobody; set operators, auditors or helpDesk, or leave it out');
+  }
+  const minutes = length.toMinutes({ integral: false });
+  if (!Number.isInteger(minutes) || minutes < 60 || minutes > 720) {
+    throw new Error(`sessionLength must be 60 to 720 whole minutes, got ${minutes}`);
+  }
+  for (const [name, wanted] of [
+    ['erasure', props.erasure],
+    ['restore', props.restore],
+  ] as const) {
+    if (wanted && !props.operators?.length) {
+      throw new Error(`${name} is for operators, got none; name them, or leave ${name} out`);
+    }
+    if (wanted && !props.journal) {
+      throw new Error(`${name} needs a journal, got none; set journal, or leave ${name} out`);
+    }
+  }
+}
