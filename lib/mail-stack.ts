@@ -7,7 +7,17 @@ import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { AccessSource, MailAccess, MailService } from './access';
-import { AccessLogBucket, ArchiveLock, MailArchive, MailJournal, MailJournalOptions } from './archive';
+import {
+  AccessLogBucket,
+  ArchiveCopy,
+  ArchiveCopyOptions,
+  ArchiveLock,
+  ArchiveReplication,
+  ArchiveReplicationOptions,
+  MailArchive,
+  MailJournal,
+  MailJournalOptions,
+} from './archive';
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
 import { IOutboundRelay, OutboundRelay } from './delivery';
@@ -159,6 +169,18 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly archiveLock?: ArchiveLock;
 
   /**
+   * A second copy of the archive in another region, within 15 minutes; docs/backup.md.
+   * @default - none: law may forbid that mail leaves the region
+   */
+  readonly archiveReplication?: ArchiveReplicationOptions;
+
+  /**
+   * A copy of journal and evidence in an S3-compatible store outside AWS, within 5 minutes; docs/backup.md.
+   * @default - none
+   */
+  readonly archiveCopy?: ArchiveCopyOptions;
+
+  /**
    * A copy of every message, inwards and outwards, in the archive, with signed evidence; docs/journal.md.
    * @default - none
    */
@@ -216,6 +238,10 @@ export class MailStack extends Stack {
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
 
+  /** Copy of the archive in another region; nothing unless asked for. */
+  public readonly archiveReplication?: ArchiveReplication;
+  /** Copy of the archive outside AWS; nothing unless asked for. */
+  public readonly archiveCopy?: ArchiveCopy;
   /** DNS of the mail domains; nothing unless asked for. */
   public readonly dns?: MailDns;
   /** Journal of all mail; nothing unless asked for. */
@@ -307,6 +333,21 @@ export class MailStack extends Stack {
         ...props.journal,
         bucket: this.archive.bucket,
         encryptionKey: this.archive.encryptionKey,
+        logEncryptionKey: this.encryptionKey,
+      });
+    const copied = {
+      bucket: this.archive.bucket,
+      // An imported bucket that names no key may have the stack's.
+      encryptionKey: this.archive.encryptionKey ?? this.encryptionKey,
+    };
+    this.archiveReplication =
+      props.archiveReplication &&
+      new ArchiveReplication(this, 'ArchiveReplication', { ...props.archiveReplication, ...copied });
+    this.archiveCopy =
+      props.archiveCopy &&
+      new ArchiveCopy(this, 'ArchiveCopy', {
+        ...props.archiveCopy,
+        ...copied,
         logEncryptionKey: this.encryptionKey,
       });
     this.directory = (props.directory ?? MailDirectory.file()).bind(new Construct(this, 'Directory'), {
@@ -403,6 +444,8 @@ export class MailStack extends Stack {
       ...props.alarmThresholds,
     });
     this.journal?.addAlarms(this.alarmTopic);
+    this.archiveReplication?.addAlarms(this.alarmTopic);
+    this.archiveCopy?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     this.relay?.addAlarms(this.alarmTopic);
     if (props.backup && this.store.storeArn) {

@@ -16,6 +16,12 @@ export interface MailArchiveProps {
   readonly bucket?: IBucket;
 
   /**
+   * Name of a new bucket. One that an archive in another region is copied to needs a name that is known before.
+   * @default - CloudFormation's
+   */
+  readonly bucketName?: string;
+
+  /**
    * Key for objects at rest.
    * @default - a new key with yearly rotation, kept when the stack is deleted
    */
@@ -99,6 +105,7 @@ export class MailArchive extends Construct {
     const bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
       ...encryptedWith(key),
+      bucketName: props.bucketName,
       // On from the start, so that a retention can be set later on the same bucket.
       objectLockEnabled: true,
       objectLockDefaultRetention: props.objectLock?.defaultRetention,
