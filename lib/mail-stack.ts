@@ -14,6 +14,7 @@ import {
   ArchiveLock,
   ArchiveReplication,
   ArchiveReplicationOptions,
+  ArchiveTiers,
   MailArchive,
   MailJournal,
   MailJournalOptions,
@@ -169,6 +170,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly archiveLock?: ArchiveLock;
 
   /**
+   * When archived mail moves to colder classes; docs/journal.md has the prices.
+   * @default - after 90 days and a year, as far as `retention` keeps mail for long enough
+   */
+  readonly archiveTiers?: ArchiveTiers;
+
+  /**
    * A second copy of the archive in another region, within 15 minutes; docs/backup.md.
    * @default - none: law may forbid that mail leaves the region
    */
@@ -321,6 +328,7 @@ export class MailStack extends Stack {
     });
     this.checkStore(props);
     this.archive = new MailArchive(this, 'Archive', {
+      ...props.archiveTiers,
       bucket: props.archiveBucket,
       encryptionKey: this.encryptionKey,
       objectLock: props.archiveLock,

@@ -265,6 +265,25 @@ test('journals mail into the archive when asked, and nodes are told', () => {
   expect(Object.keys(signingKeys)).toEqual([expect.stringMatching(/^JournalEvidenceSigningKey/)]);
 });
 
+test('moves archived mail when asked, and not where the profile keeps it too short', () => {
+  const archiveTiers = { glacierAfter: Duration.days(30), deepArchiveAfter: Duration.days(120) };
+  Template.fromStack(mailStack({ archiveTiers })).hasResourceProperties('AWS::S3::Bucket', {
+    LifecycleConfiguration: {
+      Rules: [
+        Match.objectLike({
+          Transitions: [
+            { StorageClass: 'GLACIER_IR', TransitionInDays: 30 },
+            { StorageClass: 'DEEP_ARCHIVE', TransitionInDays: 120 },
+          ],
+        }),
+      ],
+    },
+  });
+  expect(() => mailStack({ archiveTiers, retention: RetentionProfile.gdpr() })).toThrow(
+    'deepArchiveAfter must be 180 days or more, which the class bills, before mail is deleted (180 days), got 120 days',
+  );
+});
+
 test.each(flagSets)('copies the archive to a stack in another region when asked, with $flags', ({ context }) => {
   const app = new App({ context });
   const account = '111122223333';
