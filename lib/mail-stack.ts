@@ -7,7 +7,18 @@ import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { AccessSource, MailAccess, MailService } from './access';
-import { AccessLogBucket, ArchiveLock, MailArchive, MailJournal, MailJournalOptions } from './archive';
+import {
+  AccessLogBucket,
+  ArchiveCopy,
+  ArchiveCopyOptions,
+  ArchiveLock,
+  ArchiveReplication,
+  ArchiveReplicationOptions,
+  ArchiveTiers,
+  MailArchive,
+  MailJournal,
+  MailJournalOptions,
+} from './archive';
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
 import { IOutboundRelay, OutboundRelay } from './delivery';
@@ -167,6 +178,24 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly archiveLock?: ArchiveLock;
 
   /**
+   * When archived mail moves to colder classes; docs/journal.md has the prices.
+   * @default - after 90 days and a year, as far as `retention` keeps mail for long enough
+   */
+  readonly archiveTiers?: ArchiveTiers;
+
+  /**
+   * A second copy of the archive in another region, within 15 minutes; docs/backup.md.
+   * @default - none: law may forbid that mail leaves the region
+   */
+  readonly archiveReplication?: ArchiveReplicationOptions;
+
+  /**
+   * A copy of journal and evidence in an S3-compatible store outside AWS, within 5 minutes; docs/backup.md.
+   * @default - none
+   */
+  readonly archiveCopy?: ArchiveCopyOptions;
+
+  /**
    * A copy of every message, inwards and outwards, in the archive, with signed evidence; docs/journal.md.
    * @default - none
    */
@@ -237,6 +266,10 @@ export class MailStack extends Stack {
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
 
+  /** Copy of the archive in another region; nothing unless asked for. */
+  public readonly archiveReplication?: ArchiveReplication;
+  /** Copy of the archive outside AWS; nothing unless asked for. */
+  public readonly archiveCopy?: ArchiveCopy;
   /** DNS of the mail domains; nothing unless asked for. */
   public readonly dns?: MailDns;
   /** Journal of all mail; nothing unless asked for. */
@@ -321,6 +354,7 @@ export class MailStack extends Stack {
     });
     this.checkStore(props);
     this.archive = new MailArchive(this, 'Archive', {
+      ...props.archiveTiers,
       bucket: props.archiveBucket,
       encryptionKey: this.encryptionKey,
       objectLock: props.archiveLock,
@@ -333,6 +367,21 @@ export class MailStack extends Stack {
         ...props.journal,
         bucket: this.archive.bucket,
         encryptionKey: this.archive.encryptionKey,
+        logEncryptionKey: this.encryptionKey,
+      });
+    const copied = {
+      bucket: this.archive.bucket,
+      // An imported bucket that names no key may have the stack's.
+      encryptionKey: this.archive.encryptionKey ?? this.encryptionKey,
+    };
+    this.archiveReplication =
+      props.archiveReplication &&
+      new ArchiveReplication(this, 'ArchiveReplication', { ...props.archiveReplication, ...copied });
+    this.archiveCopy =
+      props.archiveCopy &&
+      new ArchiveCopy(this, 'ArchiveCopy', {
+        ...props.archiveCopy,
+        ...copied,
         logEncryptionKey: this.encryptionKey,
       });
     this.directory = (props.directory ?? MailDirectory.file()).bind(new Construct(this, 'Directory'), {
@@ -429,6 +478,8 @@ export class MailStack extends Stack {
       ...props.alarmThresholds,
     });
     this.journal?.addAlarms(this.alarmTopic);
+    this.archiveReplication?.addAlarms(this.alarmTopic);
+    this.archiveCopy?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     this.relay?.addAlarms(this.alarmTopic);
     if (props.backup && this.store.storeArn) {

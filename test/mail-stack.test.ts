@@ -8,14 +8,17 @@ import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { Bucket, CfnBucket } from 'aws-cdk-lib/aws-s3';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { buildMailApp } from '../bin/build-mail-app';
 import { MailConfig } from '../bin/mail-config';
 import {
+  AccessLogBucket,
   AccessSource,
   ArchiveLock,
   BackupLock,
   EdgeTls,
+  MailArchive,
   MailService,
   MailStack,
   MailStackProps,
@@ -29,6 +32,15 @@ import { openFindings } from './support/nag';
 
 const OFFICE = AccessSource.cidrs(['192.0.2.0/24']);
 const YEAR = Duration.days(365);
+const OUTSIDE = {
+  endpoint: 'https://s3.example.net',
+  bucketName: 'mail-copy',
+  credentials: Secret.fromSecretCompleteArn(
+    new Stack(),
+    'Credentials',
+    'arn:aws:secretsmanager:eu-central-1:111122223333:secret:copy-AbCdEf',
+  ),
+};
 
 function mailStack(props: Partial<MailStackProps> = {}, context: Record<string, unknown> = {}): MailStack {
   return new MailStack(new App({ context }), 'MailStack', { domain: 'example.com', ...props });
@@ -173,6 +185,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['mail to other domains through SES', { relay: OutboundRelay.ses() }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['a journal', { journal: {} }],
+  ['a journal with a copy outside AWS', { journal: {}, archiveCopy: OUTSIDE }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
   expect(openFindings(mailStack(props))).toEqual([]);
@@ -250,6 +263,78 @@ test('journals mail into the archive when asked, and nodes are told', () => {
   expect(userData).toContain('MAIL_JOURNAL_WAITING_MAX=21474836480');
   const signingKeys = template.findResources('AWS::KMS::Key', { Properties: { KeyUsage: 'SIGN_VERIFY' } });
   expect(Object.keys(signingKeys)).toEqual([expect.stringMatching(/^JournalEvidenceSigningKey/)]);
+});
+
+test('moves archived mail when asked, and not where the profile keeps it too short', () => {
+  const archiveTiers = { glacierAfter: Duration.days(30), deepArchiveAfter: Duration.days(120) };
+  Template.fromStack(mailStack({ archiveTiers })).hasResourceProperties('AWS::S3::Bucket', {
+    LifecycleConfiguration: {
+      Rules: [
+        Match.objectLike({
+          Transitions: [
+            { StorageClass: 'GLACIER_IR', TransitionInDays: 30 },
+            { StorageClass: 'DEEP_ARCHIVE', TransitionInDays: 120 },
+          ],
+        }),
+      ],
+    },
+  });
+  expect(() => mailStack({ archiveTiers, retention: RetentionProfile.gdpr() })).toThrow(
+    'deepArchiveAfter must be 180 days or more, which the class bills, before mail is deleted (180 days), got 120 days',
+  );
+});
+
+test.each(flagSets)('copies the archive to a stack in another region when asked, with $flags', ({ context }) => {
+  const app = new App({ context });
+  const account = '111122223333';
+  const second = new Stack(app, 'Second', { env: { account, region: 'eu-west-1' }, crossRegionReferences: true });
+  const accessLogsBucket = new AccessLogBucket(second, 'AccessLogs').bucket;
+  const bucketName = 'example-com-mail-archive-2';
+  const { encryptionKey } = new MailArchive(second, 'Archive', { bucketName, accessLogsBucket });
+  const stack = new MailStack(app, 'MailStack', {
+    domain: 'example.com',
+    env: { account, region: 'eu-central-1' },
+    crossRegionReferences: true,
+    archiveReplication: {
+      destination: Bucket.fromBucketName(second, 'Copy', bucketName),
+      destinationKey: encryptionKey!,
+      destinationRegion: 'eu-west-1',
+    },
+  });
+  const template = Template.fromStack(stack);
+  template.hasResourceProperties('AWS::S3::Bucket', {
+    ReplicationConfiguration: { Rules: [Match.objectLike({ Id: 'second-copy', Status: 'Enabled' })] },
+  });
+  expect(JSON.stringify(template.toJSON())).toContain(`:s3:::${bucketName}"`);
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'ReplicationLatency', Threshold: 900 });
+  expect(openFindings(stack)).toEqual([]);
+  expect(openFindings(second)).toEqual([]);
+});
+
+test('fails when an imported archive is to be copied to another region', () => {
+  const owner = new Stack();
+  const archiveReplication = {
+    destination: Bucket.fromBucketName(owner, 'Second', 'second'),
+    destinationKey: Key.fromKeyArn(owner, 'SecondKey', 'arn:aws:kms:eu-west-1:111122223333:key/k'),
+    destinationRegion: 'eu-west-1',
+  };
+  const archiveBucket = Bucket.fromBucketName(owner, 'Archive', 'existing-archive');
+  expect(() => mailStack({ archiveBucket, archiveReplication })).toThrow(
+    'bucket must be made in this app, got an imported one; set replication where it is made',
+  );
+});
+
+test('copies the archive outside AWS when asked', () => {
+  const template = Template.fromStack(mailStack({ archiveCopy: OUTSIDE }));
+  template.hasResourceProperties('AWS::Lambda::Function', {
+    Environment: { Variables: Match.objectLike({ COPY_ENDPOINT: 'https://s3.example.net', ARCHIVE: 'MailStack' }) },
+  });
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+    MetricName: 'ArchiveCopyLag',
+    Threshold: 300,
+    Dimensions: [{ Name: 'ArchiveCopy', Value: 'MailStack' }],
+    AlarmActions: [{ Ref: 'AlertsTopicCF7C81C9' }],
+  });
 });
 
 describe('retention', () => {

@@ -10,14 +10,8 @@ import { addTopicAlarm } from '../private/topic-alarm';
 
 const RULE = 'second-copy';
 
-/** Properties of `ArchiveReplication`. */
-export interface ArchiveReplicationProps {
-  /** Bucket of the archive; it must be one of this app, because replication is a setting of the bucket. */
-  readonly bucket: IBucket;
-
-  /** Key of the archive's objects. */
-  readonly encryptionKey: IKey;
-
+/** Where a copy in another region goes. */
+export interface ArchiveReplicationOptions {
   /**
    * Bucket for the copies, in another region; versioned, with Object Lock if the archive has it. In another account its
    * policy must let the role in.
@@ -29,6 +23,15 @@ export interface ArchiveReplicationProps {
 
   /** Region of `destination`, which the role may use the key in. */
   readonly destinationRegion: string;
+}
+
+/** Properties of `ArchiveReplication`. */
+export interface ArchiveReplicationProps extends ArchiveReplicationOptions {
+  /** Bucket of the archive; it must be one of this app, because replication is a setting of the bucket. */
+  readonly bucket: IBucket;
+
+  /** Key of the archive's objects. */
+  readonly encryptionKey: IKey;
 }
 
 /**

@@ -1,4 +1,5 @@
 export * from './access-log-bucket';
+export * from './archive-copy';
 export * from './archive-lock';
 export * from './archive-replication';
 export * from './evidence-chain';

@@ -1,20 +1,46 @@
 import { Duration } from 'aws-cdk-lib';
 import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { Bucket, IBucket, LifecycleRule, StorageClass } from 'aws-cdk-lib/aws-s3';
+import { Bucket, IBucket, LifecycleRule, StorageClass, Transition } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { pinFlags } from '../private/pin-flags';
 import { readFolder } from './archive-grants';
 import { ArchiveLock } from './archive-lock';
 
+/** Shortest times that a class bills, days. */
+const GLACIER_DAYS = 90;
+const DEEP_ARCHIVE_DAYS = 180;
+
+/** When archived objects move to colder classes. S3 moves objects of 128 KB and more; smaller ones cost less where they are. */
+export interface ArchiveTiers {
+  /**
+   * When objects move to Glacier Instant Retrieval (read in milliseconds). Whole days.
+   * @default Duration.days(90), never when the journal is deleted less than 90 days later
+   */
+  readonly glacierAfter?: Duration;
+
+  /**
+   * When objects move on to Glacier Deep Archive (restored within 12 to 48 hours). Whole days, at least 90 more than
+   * `glacierAfter`, the shortest time that Glacier bills.
+   * @default Duration.days(365), never when the journal is deleted less than 180 days later
+   */
+  readonly deepArchiveAfter?: Duration;
+}
+
 /** Properties of `MailArchive`. */
-export interface MailArchiveProps {
+export interface MailArchiveProps extends ArchiveTiers {
   /**
    * A bucket to use; the settings below then do not apply.
    * @default - a new one, kept when the stack is deleted
    */
   readonly bucket?: IBucket;
+
+  /**
+   * Name of a new bucket. One that an archive in another region is copied to needs a name that is known before.
+   * @default - CloudFormation's
+   */
+  readonly bucketName?: string;
 
   /**
    * Key for objects at rest.
@@ -27,19 +53,6 @@ export interface MailArchiveProps {
    * @default ArchiveLock.none()
    */
   readonly objectLock?: ArchiveLock;
-
-  /**
-   * When objects move to Glacier Instant Retrieval (read in milliseconds). Whole days.
-   * @default Duration.days(90)
-   */
-  readonly glacierAfter?: Duration;
-
-  /**
-   * When objects move on to Glacier Deep Archive (restored within 12 to 48 hours). Whole days, at least 90 more than
-   * `glacierAfter`, the shortest time that Glacier bills.
-   * @default Duration.days(365)
-   */
-  readonly deepArchiveAfter?: Duration;
 
   /**
    * When mail below `journal/` is deleted, with all its versions. Whole days.
@@ -58,7 +71,8 @@ export interface MailArchiveProps {
  * Long-term copies of mail: an S3 bucket that is versioned, encrypted with a customer key, reached by TLS only, locked
  * if asked, and moved to Glacier classes by age. It never holds the only copy of live mail.
  *
- * @throws when `deepArchiveAfter` is less than 90 days later than `glacierAfter`
+ * @throws when `deepArchiveAfter` is less than 90 days later than `glacierAfter`, or `journalExpireAfter` is earlier than
+ *   the class that mail was asked to move to bills
  */
 export class MailArchive extends Construct {
   public readonly bucket: IBucket;
@@ -69,20 +83,12 @@ export class MailArchive extends Construct {
   constructor(scope: Construct, id: string, props: MailArchiveProps = {}) {
     super(scope, id);
     pinFlags(this, '@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy');
-    const glacierAfter = props.glacierAfter ?? Duration.days(90);
-    const deepArchiveAfter = props.deepArchiveAfter ?? Duration.days(365);
-    if (deepArchiveAfter.toDays() < glacierAfter.toDays() + 90) {
-      throw new Error(
-        `deepArchiveAfter must be >= glacierAfter + 90 days (${glacierAfter.toDays() + 90}), ` +
-          `got ${deepArchiveAfter.toDays()} days; raise deepArchiveAfter`,
-      );
-    }
     if (props.bucket) {
       this.bucket = props.bucket;
       this.encryptionKey = props.bucket.encryptionKey;
     } else {
       this.encryptionKey = props.encryptionKey ?? createBucketKey(this, 'Key', 'Mail archive');
-      this.bucket = this.createBucket(this.encryptionKey, glacierAfter, deepArchiveAfter, props);
+      this.bucket = this.createBucket(this.encryptionKey, transitions(props), props);
     }
   }
 
@@ -117,10 +123,11 @@ export class MailArchive extends Construct {
       .combine(readFolder(grantee, this.bucket, 'evidence/*', locks));
   }
 
-  private createBucket(key: IKey, glacierAfter: Duration, deepArchiveAfter: Duration, props: MailArchiveProps): Bucket {
+  private createBucket(key: IKey, colder: Transition[], props: MailArchiveProps): Bucket {
     const bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
       ...encryptedWith(key),
+      bucketName: props.bucketName,
       // On from the start, so that a retention can be set later on the same bucket.
       objectLockEnabled: true,
       objectLockDefaultRetention: props.objectLock?.defaultRetention,
@@ -129,10 +136,7 @@ export class MailArchive extends Construct {
       lifecycleRules: [
         {
           id: 'to-glacier',
-          transitions: [
-            { storageClass: StorageClass.GLACIER_INSTANT_RETRIEVAL, transitionAfter: glacierAfter },
-            { storageClass: StorageClass.DEEP_ARCHIVE, transitionAfter: deepArchiveAfter },
-          ],
+          transitions: colder,
           abortIncompleteMultipartUploadAfter: Duration.days(7),
         },
         ...(props.journalExpireAfter ? [expireJournal(props.journalExpireAfter)] : []),
@@ -141,6 +145,42 @@ export class MailArchive extends Construct {
     acknowledgeOneRegion(bucket, 'Archived mail is versioned (test/archive/mail-archive.test.ts).');
     return bucket;
   }
+}
+
+/** Classes that objects move to, without those that mail would leave before the shortest time that they bill. */
+function transitions(props: MailArchiveProps): Transition[] {
+  const glacierAfter = props.glacierAfter ?? Duration.days(90);
+  const deepArchiveAfter = props.deepArchiveAfter ?? Duration.days(365);
+  if (deepArchiveAfter.toDays() < glacierAfter.toDays() + GLACIER_DAYS) {
+    throw new Error(
+      `deepArchiveAfter must be >= glacierAfter + 90 days (${glacierAfter.toDays() + GLACIER_DAYS}), ` +
+        `got ${deepArchiveAfter.toDays()} days; raise deepArchiveAfter`,
+    );
+  }
+  return [
+    ...transition('glacierAfter', StorageClass.GLACIER_INSTANT_RETRIEVAL, glacierAfter, GLACIER_DAYS, props),
+    ...transition('deepArchiveAfter', StorageClass.DEEP_ARCHIVE, deepArchiveAfter, DEEP_ARCHIVE_DAYS, props),
+  ];
+}
+
+function transition(
+  name: 'glacierAfter' | 'deepArchiveAfter',
+  storageClass: StorageClass,
+  transitionAfter: Duration,
+  billedDays: number,
+  props: MailArchiveProps,
+): Transition[] {
+  const kept = props.journalExpireAfter?.toDays() ?? Infinity;
+  if (transitionAfter.toDays() + billedDays <= kept) {
+    return [{ storageClass, transitionAfter }];
+  }
+  if (props[name]) {
+    throw new Error(
+      `${name} must be ${billedDays} days or more, which the class bills, before mail is deleted (${kept} days), ` +
+        `got ${transitionAfter.toDays()} days; lower ${name} or leave it out`,
+    );
+  }
+  return [];
 }
 
 /** Evidence of the journal, in the same bucket, stays. */

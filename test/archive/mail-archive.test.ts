@@ -3,7 +3,7 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { AccessLogBucket, ArchiveLock, MailArchive } from '../../lib/archive';
+import { AccessLogBucket, ArchiveLock, MailArchive, MailArchiveProps } from '../../lib/archive';
 import { flagSets, testStack } from '../support/apps';
 import { openFindings } from '../support/nag';
 
@@ -93,6 +93,38 @@ test('fails when objects go to Deep Archive too early', () => {
   expect(() => new MailArchive(testStack(), 'Archive', { deepArchiveAfter: Duration.days(100) })).toThrow(
     'deepArchiveAfter must be >= glacierAfter + 90 days (180), got 100 days; raise deepArchiveAfter',
   );
+});
+
+test.each<[number | undefined, string[]]>([
+  [undefined, ['GLACIER_IR 90', 'DEEP_ARCHIVE 365']],
+  [545, ['GLACIER_IR 90', 'DEEP_ARCHIVE 365']],
+  [544, ['GLACIER_IR 90']],
+  [180, ['GLACIER_IR 90']],
+  [179, []],
+])('mail that is deleted after %p days moves to classes that bill no longer than that', (days, expected) => {
+  const stack = testStack();
+  new MailArchive(stack, 'Archive', { journalExpireAfter: days === undefined ? undefined : Duration.days(days) });
+  const [{ Properties }] = Object.values(Template.fromStack(stack).findResources('AWS::S3::Bucket'));
+  const [{ Transitions = [], Id }] = Properties.LifecycleConfiguration.Rules;
+  expect(Id).toBe('to-glacier');
+  expect(
+    Transitions.map((one: { StorageClass: string; TransitionInDays: number }) =>
+      [one.StorageClass, one.TransitionInDays].join(' '),
+    ),
+  ).toEqual(expected);
+});
+
+test.each<[MailArchiveProps, string]>([
+  [
+    { glacierAfter: Duration.days(30), journalExpireAfter: Duration.days(100) },
+    'glacierAfter must be 90 days or more, which the class bills, before mail is deleted (100 days), got 30 days; lower',
+  ],
+  [
+    { deepArchiveAfter: Duration.days(200), journalExpireAfter: Duration.days(365) },
+    'deepArchiveAfter must be 180 days or more, which the class bills, before mail is deleted (365 days), got 200 days;',
+  ],
+])('fails when mail would leave a class that it was asked to move to too early: %j', (props, message) => {
+  expect(() => new MailArchive(testStack(), 'Archive', props)).toThrow(message);
 });
 
 test.each([Duration.hours(12), Duration.days(40000)])('fails when the lock lasts %s', (duration) => {
