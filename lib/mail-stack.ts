@@ -403,6 +403,7 @@ export class MailStack extends Stack {
       ...props.alarmThresholds,
     });
     this.journal?.addAlarms(this.alarmTopic);
+    this.filtering?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     this.relay?.addAlarms(this.alarmTopic);
     if (props.backup && this.store.storeArn) {
