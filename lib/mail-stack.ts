@@ -480,6 +480,7 @@ export class MailStack extends Stack {
     this.journal?.addAlarms(this.alarmTopic);
     this.archiveReplication?.addAlarms(this.alarmTopic);
     this.archiveCopy?.addAlarms(this.alarmTopic);
+    this.filtering?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     this.relay?.addAlarms(this.alarmTopic);
     if (props.backup && this.store.storeArn) {

@@ -23,6 +23,8 @@ export interface Configuration {
   readonly shard?: string;
   /** All shards of the store. @default - all nodes share one store */
   readonly shards?: string[];
+  /** Whether nodes filter mail, and look for viruses too. @default - they don't */
+  readonly filter?: { readonly virusScan: boolean };
 }
 
 /** The environment lacks a key or holds a value that can't be used; the message names every such key. */
@@ -72,6 +74,7 @@ export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration
     drainHook: text('MAIL_DRAIN_HOOK'),
     drainSeconds: whole('MAIL_DRAIN_SECONDS', 0),
     ...(environment.MAIL_STORE === 'ebs' && { shard: text('MAIL_SHARD'), shards: text('MAIL_SHARDS').split(/\s+/) }),
+    ...(environment.MAIL_FILTERING === 'yes' && { filter: { virusScan: environment.MAIL_VIRUS_SCAN === 'yes' } }),
   };
   if (problems.length > 0) throw new ConfigurationError(problems.join('; '));
   return configuration;

@@ -15,6 +15,7 @@ import { storeCheck } from './health/store-check';
 import { LeaseKeeper } from './lease/keeper';
 import { LeaseTable } from './lease/lease-table';
 import { messageOf, standardLog as log, Transitions } from './log';
+import { CLAMD_SOCKET, RSPAMD_SOCKET } from './metrics/filter';
 import { leaseMetrics } from './metrics/lease-metrics';
 import { nodeMetrics } from './metrics/node-metrics';
 import { Publisher } from './metrics/publisher';
@@ -42,7 +43,7 @@ const fail = (message: string, status: number): never => {
 };
 
 const run = (configuration: Configuration): void => {
-  const { region, services } = configuration;
+  const { region, services, filter } = configuration;
   const transitions = new Transitions(log);
   const metadata = new InstanceMetadata();
   const instanceId = () => metadata.instanceId();
@@ -91,6 +92,7 @@ const run = (configuration: Configuration): void => {
         store,
         certificate: CERTIFICATE,
         volume: configuration.shard ? STORE : undefined,
+        filter: filter && [RSPAMD_SOCKET, ...(filter.virusScan ? [CLAMD_SOCKET] : [])],
       }),
       leaseMetrics(keeper),
     ],

@@ -48,6 +48,13 @@ test('knows its shard and all shards where mail is on volumes', () => {
   );
 });
 
+test('knows what filters mail', () => {
+  const filtering = { ...ENVIRONMENT, MAIL_FILTERING: 'yes', MAIL_VIRUS_SCAN: 'no' };
+  expect(readConfiguration(ENVIRONMENT).filter).toBeUndefined();
+  expect(readConfiguration(filtering).filter).toEqual({ virusScan: false });
+  expect(readConfiguration({ ...filtering, MAIL_VIRUS_SCAN: 'yes' }).filter).toEqual({ virusScan: true });
+});
+
 test('fails with every wrong key at once', () => {
   expect(() => readConfiguration({})).toThrow(ConfigurationError);
   expect(() => readConfiguration({})).toThrow(

@@ -1,6 +1,10 @@
-import { Size, Token } from 'aws-cdk-lib';
+import { Duration, Size, Stack, Token } from 'aws-cdk-lib';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
+import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { addTopicAlarm } from '../private/topic-alarm';
 import { FilterOutage } from './filter-outage';
 
 /** What an owner chooses about the filter. */
@@ -19,7 +23,7 @@ export interface MailFilteringOptions {
   readonly greylisting?: boolean;
 
   /**
-   * Whether ClamAV looks for viruses, in both directions. Its signatures take 1.5 GiB of memory on each node.
+   * Whether ClamAV looks for viruses, in both directions. 1.5 GiB of memory of each node are set aside for its signatures.
    * @default true
    */
   readonly virusScan?: boolean;
@@ -37,6 +41,15 @@ export interface MailFilteringOptions {
   readonly rejectScore?: number;
 }
 
+/** Properties of `MailFiltering`. */
+export interface MailFilteringProps extends MailFilteringOptions {
+  /**
+   * Name of the cluster, the dimension `Cluster` of its metrics.
+   * @default - name of the stack
+   */
+  readonly clusterName?: string;
+}
+
 /** Memory of a node for signatures of viruses, and for rspamd and its statistics. */
 const MEMORY = { virusScan: Size.mebibytes(1536), filter: Size.mebibytes(512) };
 
@@ -50,15 +63,20 @@ export class MailFiltering extends Construct {
   /** What nodes need to filter. It asks for no AWS rights. */
   public readonly configuration: NodeConfiguration;
 
-  constructor(scope: Construct, id: string, props: MailFilteringOptions = {}) {
+  private readonly clusterName: string;
+  private readonly outage: FilterOutage;
+
+  constructor(scope: Construct, id: string, props: MailFilteringProps = {}) {
     super(scope, id);
+    this.clusterName = props.clusterName ?? Stack.of(this).stackName;
+    this.outage = props.duringOutage ?? FilterOutage.ACCEPT;
     const { junkScore = 6, rejectScore = 15, virusScan = true } = props;
     checkScore('junkScore', junkScore, 4, 100);
     checkScore('rejectScore', rejectScore, junkScore, 100);
     this.configuration = {
       environment: {
         MAIL_FILTERING: 'yes',
-        MAIL_FILTER_OUTAGE: props.duringOutage ?? FilterOutage.ACCEPT,
+        MAIL_FILTER_OUTAGE: this.outage,
         MAIL_GREYLISTING: (props.greylisting ?? true) ? 'yes' : 'no',
         MAIL_VIRUS_SCAN: virusScan ? 'yes' : 'no',
         MAIL_JUNK_SCORE: `${junkScore}`,
@@ -66,6 +84,32 @@ export class MailFiltering extends Construct {
       },
       memory: Size.mebibytes(MEMORY.filter.toMebibytes() + (virusScan ? MEMORY.virusScan.toMebibytes() : 0)),
     };
+  }
+
+  /** Daemons of the filter (rspamd, ClamAV) that nobody can connect to, on the node with most of them. */
+  public metricDaemonsDown(options?: MetricOptions): Metric {
+    return agentMetric('FilterDaemonsDown', this.clusterName, Stats.MAXIMUM, options);
+  }
+
+  /**
+   * Adds the alarm that tells when mail can't be examined.
+   *
+   * @param topic where it goes
+   */
+  public addAlarms(topic: ITopic): void {
+    const meanwhile = this.outage === FilterOutage.DEFER ? 'put off' : 'taken unseen';
+    addTopicAlarm(this, 'Down', topic, {
+      metric: this.metricDaemonsDown({ period: Duration.minutes(5) }),
+      threshold: 0,
+      // A new node has no signatures yet, for minutes.
+      evaluationPeriods: 3,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+      treatMissingData: TreatMissingData.NOT_BREACHING,
+      alarmDescription:
+        `rspamd or ClamAV has been away on a node for 15 minutes; mail that it should see is ${meanwhile}. Check first: ` +
+        '`systemctl status rspamd mail-virus-scan` on the node, then `journalctl -u clamav-freshclam` for whether ' +
+        'signatures come, and memory.',
+    });
   }
 }
 

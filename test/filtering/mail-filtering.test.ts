@@ -1,5 +1,5 @@
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
-import { Template } from 'aws-cdk-lib/assertions';
+import { Match, Template } from 'aws-cdk-lib/assertions';
 import { App } from 'aws-cdk-lib';
 import { FilterOutage, MailFiltering, MailFilteringOptions, MailStack, MailStackProps, OutboundRelay } from '../../lib';
 import { testStack } from '../support/apps';
@@ -58,6 +58,22 @@ test.each<[string, MailFilteringOptions, string]>([
 });
 
 describe('in a MailStack', () => {
+  test('someone is told when mail has not been examined for 15 minutes', () => {
+    const stack = new MailStack(new App(), 'MailStack', { domain: 'example.com', filtering: {} });
+    Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::Alarm', {
+      Namespace: 'MailPlatform',
+      MetricName: 'FilterDaemonsDown',
+      Dimensions: [{ Name: 'Cluster', Value: stack.fleet.clusterName }],
+      Statistic: 'Maximum',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 0,
+      Period: 300,
+      EvaluationPeriods: 3,
+      AlarmActions: [stack.resolve(stack.alarmTopic.topicArn)],
+      AlarmDescription: Match.stringLikeRegexp('taken unseen'),
+    });
+  });
+
   test('nodes filter only when asked to', () => {
     expect(userData({})).not.toContain('MAIL_FILTERING');
     expect(userData({ filtering: {} })).toContain('MAIL_FILTERING=yes');

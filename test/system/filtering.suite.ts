@@ -8,6 +8,7 @@ import { newPrivateKey, publishedText } from '../../handlers/dkim-rotation/priva
 import { dkimText } from '../../lib/dns/dkim-text';
 import { FilterOutage, MailFiltering, MailFilteringOptions } from '../../lib/filtering';
 import { imapClient } from '../../local/mail-clients';
+import type { LocalNode } from '../../local/node';
 import { run, start, waitFor } from '../../local/run';
 import { LineClient } from './line-client';
 import type { System } from './system';
@@ -20,14 +21,23 @@ const OUTSIDE_PORT = 10025;
 /** Who may send for good.example.net, as its SPF record says, and who may not. */
 const GOOD = `${OTHERS}.10`;
 const BAD = `${OTHERS}.66`;
+const TO = 'someone@outside.example.org';
+/** One of whom nothing is known. */
+const UNKNOWN = `${OTHERS}.80`;
 
 /** https://www.eicar.org/download-anti-malware-testfile/, in two parts so that no scanner takes this file for one. */
 const EICAR = ['X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR', '-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*'].join('');
+
+/** Messages of each kind from which on rspamd's statistics count; 200 without the tests. */
+const LEARNED = 20;
 
 /** https://spamassassin.apache.org/gtube/ */
 const GTUBE = 'XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X';
 
 const CONTROLLER = '/run/rspamd/controller.sock';
+/** Its first start takes 12 s of a processor, which a busy machine may not have. */
+const RSPAMD_ANSWERS = `for i in {1..600}; do curl -sf --unix-socket ${CONTROLLER} http://localhost/ping && test -S /run/rspamd/milter.sock && exit; sleep 0.3; done; journalctl -u rspamd -n 10 -o cat; exit 1`;
+const CLAMD_ANSWERS = 'for i in {1..120}; do test -S /run/clamav/clamd.ctl && exit; sleep 0.5; done; exit 1';
 
 /** Spam, viruses and forged senders stay out, our own mail is signed, and users teach the filter (B8, A14). */
 export function filteringSuite(system: () => System): void {
@@ -37,7 +47,9 @@ export function filteringSuite(system: () => System): void {
     node()
       .exec(['bash', '-c', script], { timeout: 120_000, input })
       .then(({ stdout }) => stdout);
-  const onAll = (script: string) => Promise.all(nodes().map((each) => each.shell(script, { timeout: 180_000 })));
+  const on = (some: LocalNode[], script: string) =>
+    Promise.all(some.map((each) => each.shell(script, { timeout: 240_000 })));
+  const onAll = (script: string) => on(nodes(), script);
   const controller = (request: string) => shell(`curl -sf --unix-socket ${CONTROLLER} http://localhost/${request}`);
 
   const senderKey = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -50,26 +62,24 @@ export function filteringSuite(system: () => System): void {
   let secretArn: string;
   let names: ReturnType<typeof start>;
 
-  /** Has both nodes sign, and filter as a construct with these properties says, if any. */
-  const filter = async (props?: MailFilteringOptions) => {
+  /** Has nodes sign, and filter as a construct with these properties says, if any. */
+  const filter = async (props?: MailFilteringOptions, some = [node()]) => {
     const environment =
       props && new MailFiltering(new Stack(new App(), 'Stack'), 'Filtering', props).configuration.environment;
     const lines = Object.entries({ ...environment, MAIL_DKIM_SECRET: secretArn }).map((entry) => entry.join('='));
-    await onAll(
+    await on(
+      some,
       `cat /var/tmp/env-before >/etc/mail-platform/env && printf '%s\\n' ${lines.join(' ')} >>/etc/mail-platform/env &&` +
-        'bash /opt/mail-platform/bootstrap.sh 2>&1',
+        `bash /opt/mail-platform/bootstrap.sh 2>&1 && { ${RSPAMD_ANSWERS}; }`,
     );
-    await onAll(
-      `for i in {1..100}; do curl -sf --unix-socket ${CONTROLLER} http://localhost/ping && test -S /run/rspamd/milter.sock && exit; sleep 0.3; done; exit 1`,
-    );
-    await Promise.all(nodes().map((each) => each.ready(60_000)));
+    await Promise.all(some.map((each) => each.ready(60_000)));
   };
 
   /** A message of somebody outside, as it comes to port 25. */
-  const fromOutside = async (message: SendMailOptions & { client?: string; sender?: string }) => {
-    const { client = GOOD, sender = 'someone@good.example.net', ...rest } = message;
+  const fromOutside = async (message: SendMailOptions & { client?: string; sender?: string; at?: LocalNode }) => {
+    const { client = GOOD, sender = 'someone@good.example.net', at = node(), ...rest } = message;
     const transport = createTransport({
-      host: node().address,
+      host: at.address,
       port: 25,
       name: client === GOOD ? 'mx.good.example.net' : 'host66.example.net',
       localAddress: client,
@@ -125,9 +135,11 @@ export function filteringSuite(system: () => System): void {
   };
 
   /** rspamd's line about a message. */
-  const logged = (id: string) =>
+  const logged = (id: string, at: LocalNode) =>
     waitFor(`${id} in rspamd's log`, 20_000, async () => {
-      const lines = await shell(`journalctl -u rspamd --no-pager --output=cat --since=-5min | grep -F '${id}' || true`);
+      const lines = await at.shell(
+        `journalctl -u rspamd --no-pager --output=cat --since=-5min | grep -F '${id}' || true`,
+      );
       return lines.includes('(default:') ? lines : undefined;
     });
 
@@ -152,6 +164,20 @@ export function filteringSuite(system: () => System): void {
     });
     return String(message);
   };
+
+  /** A message as the server outside got it. */
+  const outside = (subject: string) =>
+    waitFor(`"${subject}" outside`, 60_000, async () => {
+      const file = (await shell(`grep -lF '${subject}' /var/tmp/outside/* || true`)).trim();
+      return file === '' ? undefined : shell(`cat ${file}`);
+    });
+
+  /** What an independent verifier says, given the record of the selector. */
+  const verifies = (message: string, record: string) =>
+    shell(
+      `python3 -c 'import dkim, sys; print(dkim.verify(sys.stdin.buffer.read(), dnsfunc=lambda name, timeout=5: sys.argv[1].encode()))' '${record}'`,
+      message,
+    );
 
   beforeAll(async () => {
     const { cluster } = system();
@@ -187,23 +213,29 @@ export function filteringSuite(system: () => System): void {
       `cp /etc/resolv.conf /var/tmp/resolv-before; echo 'nameserver ${NAMES}' >/etc/resolv.conf;` +
         'cp /etc/mail-platform/env /var/tmp/env-before; install -d /var/lib/clamav;' +
         // One signature, that of the test virus.
-        `printf 'Eicar-Test-Signature:0:*:%s\\n' ${Buffer.from(EICAR).toString('hex')} >/var/lib/clamav/eicar.ndb; chmod 0644 /var/lib/clamav/eicar.ndb`,
+        `printf 'Eicar-Test-Signature:0:*:%s\\n' ${Buffer.from(EICAR).toString('hex')} >/var/lib/clamav/eicar.ndb; chmod 0644 /var/lib/clamav/eicar.ndb;` +
+        `printf 'min_learns = ${LEARNED};\\n' >/etc/rspamd/override.d/classifier-bayes.conf`,
     );
-    await filter({});
+    await filter({}, nodes());
     // The server outside: Postfix's own sink, which keeps each message in a file.
     await shell(
       `install -d -o nobody /var/tmp/outside; nft 'add table ip outside; add chain ip outside out { type nat hook output priority -100; };` +
         ` add rule ip outside out ip daddr ${OUTSIDE} tcp dport 25 redirect to :${OUTSIDE_PORT}';` +
         `systemd-run --quiet --unit=outside --collect smtp-sink -u nobody -d /var/tmp/outside/m. 127.0.0.1:${OUTSIDE_PORT} 10`,
     );
-    await onAll('for i in {1..60}; do test -S /run/clamav/clamd.ctl && exit; sleep 0.5; done; exit 1');
-  }, 240_000);
+    // A client that postscreen does not know yet waits for six seconds.
+    const seen = [GOOD, BAD, UNKNOWN].map((client) => LineClient.tcp(node().address, 25, client));
+    await Promise.all([
+      onAll(CLAMD_ANSWERS),
+      ...seen.map((session) => session.then((client) => client.expect(/^220 /).finally(() => client.close()))),
+    ]);
+  }, 300_000);
 
   afterAll(async () => {
     secrets?.destroy();
     await shell('systemctl stop outside; nft delete table ip outside; postsuper -d ALL 2>&1 || true');
     await onAll(
-      'cp /var/tmp/env-before /etc/mail-platform/env; cp /var/tmp/resolv-before /etc/resolv.conf; rm -f /etc/rspamd/override.d/greylist.conf;' +
+      'cp /var/tmp/env-before /etc/mail-platform/env; cp /var/tmp/resolv-before /etc/resolv.conf; rm -f /etc/rspamd/override.d/{greylist,classifier-bayes}.conf;' +
         'bash /opt/mail-platform/bootstrap.sh 2>&1; postfix reload 2>&1',
     );
     names?.kill('SIGKILL');
@@ -271,36 +303,10 @@ export function filteringSuite(system: () => System): void {
         session.close();
         return answer;
       };
-      expect(await ask(`${OTHERS}.77`, 'EHLO eager.example.net')).toMatch(/^550 5\.5\.1 Protocol error/m);
-      expect(await ask(`${OTHERS}.78`)).toMatch(/^250 /m);
+      const [early, late] = await Promise.all([ask(`${OTHERS}.77`, 'EHLO eager.example.net'), ask(`${OTHERS}.78`)]);
+      expect(early).toMatch(/^550 5\.5\.1 Protocol error/m);
+      expect(late).toMatch(/^250 /m);
     });
-
-    test('what is doubtful is put off once, and taken when it comes again', async () => {
-      await shell('printf "timeout = 3s;\\n" >/etc/rspamd/override.d/greylist.conf');
-      await filter({ junkScore: 30, rejectScore: 40 });
-      const subject = randomUUID();
-      const raw = `From: <x@doubtful.example.net>\r\nSubject: ${subject}\r\n\r\nbuy now http://192.0.2.7/\r\n`;
-      const send = () => fromOutside({ raw, client: `${OTHERS}.80`, sender: 'x@doubtful.example.net' });
-      await expect(send()).rejects.toThrow(/451 4\.7\.1 Try again in five minutes/);
-      await waitFor('it to be taken', 30_000, () => send().then(() => true));
-      expect((await arrived(subject)).folder).toBe('INBOX');
-      await shell('rm /etc/rspamd/override.d/greylist.conf');
-      await filter({});
-    }, 180_000);
-
-    test('goes to Junk from a score on, which is for rspamd to say, not for the sender', async () => {
-      await filter({ greylisting: false });
-      const [spam, claim] = [randomUUID(), randomUUID()];
-      // An address that may not send for its domain, and another filter's word.
-      await fromOutside({ subject: spam, client: BAD, headers: { 'X-Spam': 'Yes' } });
-      await fromOutside({ raw: `X-Spam: Yes\r\n${await signed(claim)}` });
-      const [marked, clean] = [await arrived(spam), await arrived(claim)];
-      expect(marked.folder).toBe('Junk');
-      expect(marked.source.match(/^X-Spam: Yes\r$/gm)).toHaveLength(1);
-      expect(clean.folder).toBe('INBOX');
-      expect(clean.source).not.toMatch(/^X-Spam: Yes/m);
-      await filter({});
-    }, 240_000);
   });
 
   describe('viruses', () => {
@@ -314,48 +320,25 @@ export function filteringSuite(system: () => System): void {
       await expect(submit({ ...virus(), to: system().bob.address }, 465)).rejects.toThrow(/554 5\.7\.1 .*virus/);
     });
 
-    test('while the scanner is away mail is taken, or put off where that is wanted', async () => {
-      try {
-        await onAll('systemctl stop mail-virus-scan.service');
-        const subject = randomUUID();
-        await fromOutside({ raw: await signed(subject) });
-        expect((await arrived(subject)).folder).toBe('INBOX');
-        await filter({ duringOutage: FilterOutage.DEFER });
-        await onAll('systemctl stop mail-virus-scan.service');
-        const later = fromOutside({ raw: await signed(randomUUID()) });
-        await expect(later).rejects.toThrow(/451 4\.7\.1 The virus scanner does not answer/);
-        await expect(submit({ subject, to: system().bob.address })).rejects.toThrow(/451 4\.7\.1/);
-      } finally {
-        await filter({});
-      }
-    }, 240_000);
+    test('mail is taken while the scanner is away', async () => {
+      await shell('systemctl stop mail-virus-scan.service');
+      const subject = randomUUID();
+      await fromOutside({ raw: await signed(subject) });
+      expect((await arrived(subject)).folder).toBe('INBOX');
+      await shell(`systemctl start mail-virus-scan.service; ${CLAMD_ANSWERS}`);
+    });
   });
 
   describe('while rspamd is away', () => {
-    afterAll(() => filter({}), 180_000);
-
-    test.each([
-      [FilterOutage.ACCEPT, undefined],
-      [FilterOutage.DEFER, /4\d\d 4\.7\.1/],
-    ])(
-      '%s',
-      async (duringOutage, refusal) => {
-        await filter({ duringOutage });
-        await shell('systemctl stop rspamd.service');
-        const subject = randomUUID();
-        const sent = fromOutside({ raw: await signed(subject) });
-        if (refusal) {
-          await expect(sent).rejects.toThrow(refusal);
-        } else {
-          await sent;
-          expect((await arrived(subject)).folder).toBe('INBOX');
-        }
-      },
-      180_000,
-    );
+    test('mail is taken', async () => {
+      await shell('systemctl stop rspamd.service');
+      const subject = randomUUID();
+      await fromOutside({ raw: await signed(subject) });
+      expect((await arrived(subject)).folder).toBe('INBOX');
+      await shell(`systemctl start rspamd.service; ${RSPAMD_ANSWERS}`);
+    });
 
     test('systemd starts it again when it was killed, and spam is refused again', async () => {
-      await filter({});
       await shell('systemctl kill --signal=KILL rspamd.service');
       await waitFor('rspamd', 30_000, async () =>
         fromOutside({ subject: randomUUID(), text: GTUBE }).then(
@@ -363,26 +346,10 @@ export function filteringSuite(system: () => System): void {
           () => true,
         ),
       );
-    }, 180_000);
+    });
   });
 
   describe('signatures', () => {
-    /** A message as the server outside got it. */
-    const outside = (subject: string) =>
-      waitFor(`"${subject}" outside`, 60_000, async () => {
-        const file = (await shell(`grep -lF '${subject}' /var/tmp/outside/* || true`)).trim();
-        return file === '' ? undefined : shell(`cat ${file}`);
-      });
-
-    /** What an independent verifier says, given the record of the selector. */
-    const verifies = (message: string, record: string) =>
-      shell(
-        `python3 -c 'import dkim, sys; print(dkim.verify(sys.stdin.buffer.read(), dnsfunc=lambda name, timeout=5: sys.argv[1].encode()))' '${record}'`,
-        message,
-      );
-
-    const TO = 'someone@outside.example.org';
-
     test.each([587, 465])('mail of a user that leaves by port %d verifies with the published key', async (port) => {
       const subject = randomUUID();
       await submit({ subject, to: TO }, port);
@@ -402,6 +369,21 @@ export function filteringSuite(system: () => System): void {
       expect(await verifies(await outside(subject), publishedText(ourKeys[0]))).toBe('True\n');
     });
 
+    test('what was found about a sender is sealed, for those to whom a user forwards it', async () => {
+      const subject = randomUUID();
+      await fromOutside({ raw: await signed(subject) });
+      const { source } = await arrived(subject);
+      expect(source).toMatch(/^ARC-Authentication-Results: i=1;[^]*?dmarc=pass/m);
+      const chain = (message: string) =>
+        shell(
+          "python3 -c 'import dkim, sys; print(dkim.arc_verify(sys.stdin.buffer.read(), dnsfunc=lambda name, timeout=5: sys.argv[1].encode())[0])' " +
+            `'${publishedText(ourKeys[0])}'`,
+          message,
+        );
+      expect(await chain(source)).toBe("b'pass'\n");
+      expect(await chain(source.replace('second week', 'third week'))).toBe("b'fail'\n");
+    });
+
     test('mail with a domain in From that is not ours is not signed', async () => {
       const subject = randomUUID();
       const { alice } = system();
@@ -419,7 +401,7 @@ export function filteringSuite(system: () => System): void {
         return /\bs=mail2;/.test(sent) ? sent : undefined;
       });
       expect(await verifies(message, publishedText(ourKeys[1]))).toBe('True\n');
-    }, 120_000);
+    }, 240_000);
 
     test('a secret without a key leaves the one in use', async () => {
       await secrets.send(new PutSecretValueCommand({ SecretId: secretArn, SecretString: '{"placeholder":"x"}' }));
@@ -432,22 +414,6 @@ export function filteringSuite(system: () => System): void {
       await secrets.send(new PutSecretValueCommand({ SecretId: secretArn, SecretString: JSON.stringify(ourKeys[1]) }));
     });
 
-    test('nodes sign without a filter, and then look at nothing', async () => {
-      await filter();
-      try {
-        const [mine, spam] = [randomUUID(), randomUUID()];
-        await submit({ subject: mine, to: TO });
-        expect(await verifies(await outside(mine), publishedText(ourKeys[1]))).toBe('True\n');
-        await fromOutside({ subject: spam, text: GTUBE });
-        expect((await arrived(spam)).folder).toBe('INBOX');
-        expect(
-          await shell('systemctl is-active mail-statistics mail-virus-scan clamav-freshclam mail-learn.timer || true'),
-        ).toBe('inactive\n'.repeat(4));
-      } finally {
-        await filter({});
-      }
-    }, 240_000);
-
     test('the key is for rspamd alone to read', async () => {
       expect(await shell('stat -c "%U %G %a" /var/lib/mail-dkim /var/lib/mail-dkim/mail1.pem')).toBe(
         'root _rspamd 750\nroot _rspamd 640\n',
@@ -456,7 +422,6 @@ export function filteringSuite(system: () => System): void {
   });
 
   describe('learning', () => {
-    const COUNT = 205;
     const SPAM =
       'casino jackpot winner bonus lottery roulette prize unlimited credit instant payout gambling spins tokens';
     const HAM =
@@ -471,40 +436,37 @@ export function filteringSuite(system: () => System): void {
       `From: Someone <someone@good.example.net>\r\nTo: ${system().bob.address}\r\nSubject: ${subject}\r\n` +
       `Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <${subject}@good.example.net>\r\n\r\n${text}\r\n`;
 
-    const learned = async () => {
-      const all = await onAll(`curl -sf --unix-socket ${CONTROLLER} http://localhost/stat`);
-      return all.map((text) => {
-        const { statfiles } = JSON.parse(text) as { statfiles: { symbol: string; revision: number }[] };
-        return Object.fromEntries(statfiles.map(({ symbol, revision }) => [symbol, revision]));
-      });
+    /** What rspamd of a node says of a message of words of a kind. */
+    const symbols = async (words: string, at: LocalNode) => {
+      const message = letter(words);
+      // Each from somebody else: what is put off is put off unseen when it comes again too early.
+      const sender = `${message.subject}@good.example.net`;
+      await fromOutside({ raw: raw(message), sender, at }).catch((error: Error) =>
+        expect(error.message).toMatch(/[45]\d\d [45]\.7\.1/),
+      );
+      return logged(`<${message.subject}@good.example.net>`, at);
     };
-    /** rspamd counts once in a while. */
-    const knows = () =>
-      waitFor('all nodes to know them', 90_000, async () => {
-        const counts = await learned();
-        if (counts.some(({ BAYES_SPAM, BAYES_HAM }) => BAYES_SPAM < COUNT || BAYES_HAM < COUNT)) {
-          throw new Error(JSON.stringify(counts));
-        }
+    /** Resolves when a node tells one kind from the other. */
+    const knows = (at: LocalNode) =>
+      waitFor(`${at.name} to know spam from ham`, 90_000, async () => {
+        const [spam, ham] = [await symbols(SPAM, at), await symbols(HAM, at)];
+        if (!spam.includes('BAYES_SPAM') || !ham.includes('BAYES_HAM')) throw new Error(spam + ham);
         return true;
       });
-    const symbols = async (subject: string) => {
-      await fromOutside({ raw: raw({ ...letter(SPAM), subject }) }).catch(() => undefined);
-      return logged(`<${subject}@good.example.net>`);
-    };
 
     test('moves into and out of Junk teach all nodes, and an unseen message is known for spam', async () => {
       const { view, bob } = system();
-      expect(await symbols(randomUUID())).not.toContain('BAYES_SPAM');
+      expect(await symbols(SPAM, node())).not.toContain('BAYES_');
       const client = imapClient(view, bob);
       await client.connect();
       try {
         const move = async (words: string, from: string, to: string) => {
           const uids: number[] = [];
-          for (let i = 0; i < COUNT; i++) {
+          for (let i = 0; i < LEARNED; i++) {
             const answer = await client.append(from, raw(letter(words)));
             if (answer && answer.uid) uids.push(answer.uid);
           }
-          expect(uids).toHaveLength(COUNT);
+          expect(uids).toHaveLength(LEARNED);
           await client.mailboxOpen(from);
           await client.messageMove(uids.join(','), to, { uid: true });
         };
@@ -518,16 +480,17 @@ export function filteringSuite(system: () => System): void {
         await client.logout().catch(() => client.close());
       }
       expect(await shell('ls /srv/mail-store/learn/spam | wc -l; ls /srv/mail-store/learn/ham | wc -l')).toBe(
-        `${COUNT}\n${COUNT}\n`,
+        `${LEARNED}\n${LEARNED}\n`,
       );
       await onAll('systemctl start mail-learn.service || { journalctl -u mail-learn -n 5 -o cat; exit 1; }');
-      await knows();
-      expect(await symbols(randomUUID())).toContain('BAYES_SPAM');
-    }, 300_000);
+      await Promise.all(nodes().map(knows));
+    }, 180_000);
 
     test('a node that lost what it learned learns it again', async () => {
-      await shell('valkey-cli -s /run/mail-statistics/valkey.sock flushall; systemctl start mail-learn.service');
-      await knows();
+      await shell('systemctl stop mail-learn.timer; valkey-cli -s /run/mail-statistics/valkey.sock flushall');
+      expect(await symbols(SPAM, node())).not.toContain('BAYES_');
+      await shell('systemctl start mail-learn.timer mail-learn.service');
+      await knows(node());
     }, 180_000);
   });
 
@@ -593,7 +556,71 @@ export function filteringSuite(system: () => System): void {
       expect(await shell('systemctl show --property=ActiveEnterTimestamp rspamd mail-virus-scan mail-statistics')).toBe(
         before,
       );
-    }, 120_000);
+    }, 240_000);
+  });
+
+  describe('without greylisting', () => {
+    beforeAll(() => filter({ greylisting: false }), 240_000);
+
+    test('spam goes to Junk from a score on, which is for rspamd to say, not for the sender', async () => {
+      const [spam, claim] = [randomUUID(), randomUUID()];
+      // An address that may not send for its domain, and another filter's word.
+      await fromOutside({ subject: spam, client: BAD, headers: { 'X-Spam': 'Yes' } });
+      await fromOutside({ raw: `X-Spam: Yes\r\n${await signed(claim)}` });
+      const [marked, clean] = [await arrived(spam), await arrived(claim)];
+      expect(marked.folder).toBe('Junk');
+      expect(marked.source.match(/^X-Spam: Yes\r$/gm)).toHaveLength(1);
+      expect(clean.folder).toBe('INBOX');
+      expect(clean.source).not.toMatch(/^X-Spam: Yes/m);
+    });
+  });
+
+  describe('with greylisting, and outages that put mail off', () => {
+    beforeAll(async () => {
+      await shell('printf "timeout = 3s;\\n" >/etc/rspamd/override.d/greylist.conf');
+      // Far above what greylisting is for.
+      await filter({ duringOutage: FilterOutage.DEFER, junkScore: 30, rejectScore: 40 });
+    }, 240_000);
+
+    test('what is doubtful is put off once, and taken when it comes again', async () => {
+      const subject = randomUUID();
+      const raw = `From: <x@doubtful.example.net>\r\nSubject: ${subject}\r\n\r\nbuy now http://192.0.2.7/\r\n`;
+      const send = () => fromOutside({ raw, client: UNKNOWN, sender: 'x@doubtful.example.net' });
+      await expect(send()).rejects.toThrow(/451 4\.7\.1 Try again in five minutes/);
+      await waitFor('it to be taken', 30_000, () => send().then(() => true));
+      expect((await arrived(subject)).folder).toBe('INBOX');
+    });
+
+    test('mail is put off while the scanner is away, from outside and from users', async () => {
+      await shell('systemctl stop mail-virus-scan.service');
+      const [mine, theirs] = [randomUUID(), randomUUID()];
+      const later = fromOutside({ raw: await signed(theirs) });
+      await expect(later).rejects.toThrow(/451 4\.7\.1 The virus scanner does not answer/);
+      await expect(submit({ subject: mine, to: system().bob.address })).rejects.toThrow(/451 4\.7\.1/);
+      await shell(`systemctl start mail-virus-scan.service; ${CLAMD_ANSWERS}`);
+      await fromOutside({ raw: await signed(theirs) });
+    });
+
+    test('mail is put off while rspamd is away', async () => {
+      await shell('systemctl stop rspamd.service');
+      await expect(fromOutside({ raw: await signed(randomUUID()) })).rejects.toThrow(/4\d\d 4\.7\.1/);
+      await shell(`systemctl start rspamd.service; ${RSPAMD_ANSWERS}`);
+    });
+  });
+
+  describe('without a filter', () => {
+    beforeAll(() => filter(), 240_000);
+
+    test('nodes sign, and look at nothing', async () => {
+      const [mine, spam] = [randomUUID(), randomUUID()];
+      await submit({ subject: mine, to: TO });
+      expect(await verifies(await outside(mine), publishedText(ourKeys[1]))).toBe('True\n');
+      await fromOutside({ subject: spam, text: GTUBE });
+      expect((await arrived(spam)).folder).toBe('INBOX');
+      expect(
+        await shell('systemctl is-active mail-statistics mail-virus-scan clamav-freshclam mail-learn.timer || true'),
+      ).toBe('inactive\n'.repeat(4));
+    });
   });
 }
 

@@ -3,6 +3,7 @@ import { HealthCheck } from '../health/health-check';
 import { ClientConnections } from '../node/client-connections';
 import { MailQueue } from '../node/mail-queue';
 import { certificateDaysLeft } from './certificate';
+import { deafSockets } from './filter';
 import { diskUtilization, inodeUtilization, memoryUtilization } from './machine';
 import { Collector } from './publisher';
 
@@ -16,6 +17,8 @@ export interface NodeMetricsOptions {
   readonly certificate: string;
   /** Mount point of the shard's volume. @default - a store that grows by itself */
   readonly volume?: string;
+  /** Sockets of what filters mail. @default - nothing does */
+  readonly filter?: string[];
 }
 
 /** The metrics of a mail node. Names and units are public: alarms and scaling lean on them. */
@@ -56,6 +59,7 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     collect: async () => [{ name: 'DiskUtilization', unit: StandardUnit.Percent, value: await diskUtilization() }],
   },
   ...volumeMetrics(options.volume),
+  ...filterMetrics(options.filter),
   {
     name: 'store latency',
     collect: async () => {
@@ -77,6 +81,19 @@ const volumeMetrics = (volume?: string): Collector[] =>
           collect: async () => {
             const value = Math.max(await diskUtilization(volume), await inodeUtilization(volume));
             return [{ name: 'StoreUtilization', unit: StandardUnit.Percent, value }];
+          },
+        },
+      ];
+
+const filterMetrics = (sockets?: string[]): Collector[] =>
+  sockets === undefined
+    ? []
+    : [
+        {
+          name: 'filter',
+          collect: async () => {
+            const { length } = await deafSockets(sockets);
+            return [{ name: 'FilterDaemonsDown', unit: StandardUnit.Count, value: length }];
           },
         },
       ];

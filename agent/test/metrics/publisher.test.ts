@@ -103,6 +103,12 @@ test('a node with a volume of its own says how full it is', async () => {
   expect((await published('Shard')).StoreUtilization).toEqual([expect.any(Number), 'Percent']);
 });
 
+test('a node that filters mail says how many of the daemons are away', async () => {
+  const filter = ['/nowhere/milter.sock', '/nowhere/clamd.ctl'];
+  await publisher('Filter', nodeMetrics({ ...node(), connectionsMax: 40, store: await store(), filter })).publish();
+  expect((await published('Filter')).FilterDaemonsDown).toEqual([2, 'Count']);
+});
+
 test('leaves out what can not be measured and says so once', async () => {
   const options = {
     ...node(),
