@@ -16,6 +16,7 @@ import { LeaseKeeper } from './lease/keeper';
 import { LeaseTable } from './lease/lease-table';
 import { messageOf, standardLog as log, Transitions } from './log';
 import { leaseMetrics } from './metrics/lease-metrics';
+import { loginMetrics } from './metrics/login-metrics';
 import { nodeMetrics } from './metrics/node-metrics';
 import { Publisher } from './metrics/publisher';
 import { ClientConnections } from './node/client-connections';
@@ -93,6 +94,7 @@ const run = (configuration: Configuration): void => {
         volume: configuration.shard ? STORE : undefined,
       }),
       leaseMetrics(keeper),
+      loginMetrics(),
     ],
     transitions,
   });
