@@ -214,9 +214,11 @@ export function sourcesSuite(system: () => System): void {
     for (const session of sessions) await session.imap('NOOP');
 
     await sessions[0].imap('LOGOUT');
-    await waitFor('a place to be free', 10_000, async () =>
-      /^a1 OK/m.test(await login(await imap(stranger()))) ? true : undefined,
-    );
+    await waitFor('a place to be free', 20_000, async () => {
+      const answer = await login(await imap(stranger()));
+      if (!/^a1 OK/m.test(answer)) throw new Error(answer);
+      return true;
+    });
   }, 60_000);
 
   test('each login is counted once, where the client came to, and published', async () => {
