@@ -4,6 +4,7 @@ import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Ch
 import {
   AccessSource,
   ArchiveLock,
+  ConnectionLimits,
   EdgeTls,
   MailboxFormat,
   MailDnsOptions,
@@ -55,6 +56,7 @@ function stackProps(config: MailConfig): MailStackProps {
     zones: config.zones,
     services: config.services?.map((name) => MailService.fromName(name)),
     allow: config.allow && accessSources(config.allow),
+    connectionLimits: config.connectionLimits && connectionLimits(config.connectionLimits),
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
     singleSignOn: singleSignOn(config),
@@ -122,6 +124,13 @@ function maintenanceWindow({ maintenanceWindow: window }: MailConfig): Maintenan
 function accessSources(allow: NonNullable<MailConfig['allow']>): { [service: string]: AccessSource } {
   const entries = Object.entries(allow).filter(([, source]) => source !== undefined);
   return Object.fromEntries(entries.map(([service, source]) => [service, accessSource(service, source)]));
+}
+
+function connectionLimits({
+  lockoutMinutes,
+  ...limits
+}: NonNullable<MailConfig['connectionLimits']>): ConnectionLimits {
+  return { ...limits, lockoutTime: lockoutMinutes === undefined ? undefined : Duration.minutes(lockoutMinutes) };
 }
 
 function accessSource(service: string, source: AllowConfig): AccessSource {

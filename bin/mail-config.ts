@@ -106,6 +106,22 @@ export interface MailConfig {
   readonly allow?: { readonly [service in ServiceName]?: AllowConfig };
 
   /**
+   * How much one source address, or one user, may ask of a node, docs/limits.md. Fields are those of `ConnectionLimits`;
+   * `lockoutMinutes` is how long a source is refused.
+   * @default - those of `ConnectionLimits`
+   */
+  readonly connectionLimits?: {
+    readonly newPerMinute?: number;
+    readonly newBurst?: number;
+    readonly sessionsPerSource?: number;
+    readonly sessionsPerUser?: number;
+    readonly halfOpenPerMinute?: number;
+    readonly lockoutFailures?: number;
+    readonly lockoutMinutes?: number;
+    readonly exempt?: string[];
+  };
+
+  /**
    * Availability zones of a new network, 3 to 6.
    * @default 3
    */
@@ -327,6 +343,16 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   }),
   services: listOf(oneOf(SERVICES)),
   allow: checkAllow,
+  connectionLimits: record({
+    newPerMinute: optional(integer(1, 500)),
+    newBurst: optional(integer(5, 1000)),
+    sessionsPerSource: optional(integer(5, 10_000)),
+    sessionsPerUser: optional(integer(5, 1000)),
+    halfOpenPerMinute: optional(integer(60, 100_000)),
+    lockoutFailures: optional(integer(3, 1000)),
+    lockoutMinutes: optional(integer(1, 1440)),
+    exempt: optional(listOf(isString)),
+  }),
   zones: integer(3, 6),
   singleSignOn: checkSingleSignOn,
   relay: oneOf(['ses']),

@@ -6,7 +6,7 @@ import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { AccessSource, MailAccess, MailService } from './access';
+import { AccessSource, ConnectionLimits, MailAccess, MailService } from './access';
 import {
   AccessLogBucket,
   ArchiveCopy,
@@ -109,6 +109,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default - anywhere
    */
   readonly allow?: { [service: string]: AccessSource };
+
+  /**
+   * How much one source address, or one user, may ask of a node; docs/limits.md.
+   * @default - 10 new connections a minute, 50 at a time, 20 sessions of a user; see `ConnectionLimits`
+   */
+  readonly connectionLimits?: ConnectionLimits;
 
   /**
    * Where TLS of ports 993, 465 and 995 ends.
@@ -331,7 +337,12 @@ export class MailStack extends Stack {
     });
     this.filtering = props.filtering && new MailFiltering(this, 'Filtering', props.filtering);
     this.sizing = props.demand && this.sizeFor(props.demand, props);
-    this.access = new MailAccess(this, 'Access', { vpc: this.network.vpc, services, allow: props.allow });
+    this.access = new MailAccess(this, 'Access', {
+      vpc: this.network.vpc,
+      services,
+      allow: props.allow,
+      connectionLimits: props.connectionLimits,
+    });
     this.edge = new MailEdge(this, 'Edge', {
       network: this.network,
       securityGroup: this.access.edgeSecurityGroup,
@@ -432,6 +443,7 @@ export class MailStack extends Stack {
       domains: this.domains,
       services,
       configurations: [
+        this.access.configuration,
         this.store.configuration,
         this.directory.configuration,
         certificate,

@@ -17,6 +17,7 @@ import { LeaseTable } from './lease/lease-table';
 import { messageOf, standardLog as log, Transitions } from './log';
 import { CLAMD_SOCKET, RSPAMD_SOCKET } from './metrics/filter';
 import { leaseMetrics } from './metrics/lease-metrics';
+import { loginMetrics } from './metrics/login-metrics';
 import { nodeMetrics } from './metrics/node-metrics';
 import { Publisher } from './metrics/publisher';
 import { ClientConnections } from './node/client-connections';
@@ -95,6 +96,7 @@ const run = (configuration: Configuration): void => {
         filter: filter && [RSPAMD_SOCKET, ...(filter.virusScan ? [CLAMD_SOCKET] : [])],
       }),
       leaseMetrics(keeper),
+      loginMetrics(),
     ],
     transitions,
   });

@@ -246,8 +246,8 @@ start_services() {
   problem=$(postconf -n 2>&1 >/dev/null) || die "Postfix's configuration: ${problem//$'\n'/; }"
   ! has_part filtering || compile_sieve
 
-  local units=(mail-control.socket mail-quota.socket mail-ring.path dovecot.service postfix.service mail-directory-sync.timer
-    mail-certificate.timer mail-maintenance.timer mail-clock.timer mail-erase.path mail-erase.timer mail-agent.service)
+  local units=(mail-control.socket mail-quota.socket mail-logins.socket mail-ring.path dovecot.service postfix.service mail-directory-sync.timer
+    mail-certificate.timer mail-maintenance.timer mail-clock.timer mail-erase.path mail-erase.timer mail-logins.service mail-agent.service)
   local optional=()
   [[ $MAIL_SESSION_MANAGER == no ]] || optional+=(mail-session-manager.service)
   [[ -z ${MAIL_JOURNAL_BUCKET:-} ]] || units+=(mail-journal.socket mail-journal.service)
@@ -263,6 +263,7 @@ start_services() {
   elif has_changed '^/etc/dovecot/' && systemctl --quiet is-active dovecot.service; then
     systemctl reload dovecot.service
   fi
+  ! has_changed '/mail-logins\.service$' || systemctl try-restart mail-logins.service
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service
   ((${#optional[@]} == 0)) || systemctl --no-block start "${optional[@]}"
   systemctl start "${units[@]}" || die 'a service does not start; see systemctl --failed'

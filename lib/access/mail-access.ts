@@ -2,8 +2,11 @@ import { Annotations } from 'aws-cdk-lib';
 import { ISecurityGroup, IVpc, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
+import { NodeConfiguration } from '../node/node-configuration';
 import { inRegulatoryPacks } from '../private/rule-packs';
 import { AccessSource } from './access-source';
+import { ConnectionLimits } from './connection-limits';
+import { limitsEnvironment } from './limits-environment';
 import { HEALTH_PORT, LMTP_NODE_PORT, MailService } from './mail-service';
 import { checkServices } from './mail-services';
 
@@ -25,6 +28,12 @@ export interface MailAccessProps {
    * @default - each service from anywhere
    */
   readonly allow?: { [service: string]: AccessSource };
+
+  /**
+   * How much one source address, or one user, may ask of a node; docs/limits.md.
+   * @default - those of `ConnectionLimits`
+   */
+  readonly connectionLimits?: ConnectionLimits;
 
   /**
    * Security group of the balancer. Rules are added to it; outbound ones only if it was imported with
@@ -52,18 +61,23 @@ export interface MailAccessProps {
  * Who may reach what: clients the balancer, the balancer the nodes, the nodes each other, the mail store and what they
  * need outside. Nothing else is open; in particular there is no SSH, operators use Session Manager.
  *
- * @throws when a service is missing or doubled, or when `allow` names a service that is not offered
+ * @throws when a service is missing or doubled, when `allow` names a service that is not offered, or when a limit is out of
+ *   its range
  */
 export class MailAccess extends Construct {
   public readonly edgeSecurityGroup: ISecurityGroup;
   public readonly nodeSecurityGroup: ISecurityGroup;
   public readonly storageSecurityGroup: ISecurityGroup;
 
+  /** The limits, for nodes to apply. It asks for no AWS rights. */
+  public readonly configuration: NodeConfiguration;
+
   constructor(scope: Construct, id: string, props: MailAccessProps) {
     super(scope, id);
     const allow = props.allow ?? {};
     checkServices(props.services);
     checkAllow(allow, props.services);
+    this.configuration = { environment: limitsEnvironment(props.connectionLimits ?? {}) };
 
     this.edgeSecurityGroup =
       props.edgeSecurityGroup ?? this.createGroup('EdgeSecurityGroup', props.vpc, 'Mail balancer');

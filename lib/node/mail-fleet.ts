@@ -344,6 +344,31 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     return agentMetric('QueuesAdopted', this.clusterName, Stats.SUM, options);
   }
 
+  /** Logins that succeeded, on all nodes together. */
+  public metricLogins(options?: MetricOptions): Metric {
+    return agentMetric('Logins', this.clusterName, Stats.SUM, options);
+  }
+
+  /** Logins that were refused for a wrong password, token or user, on all nodes together. */
+  public metricFailedLogins(options?: MetricOptions): Metric {
+    return agentMetric('FailedLogins', this.clusterName, Stats.SUM, options);
+  }
+
+  /**
+   * Share of logins that were refused, percent.
+   *
+   * @param loginsMin fewer logins in a period, good and bad together, count as 0 %: one of three says nothing
+   */
+  public metricLoginFailureRate(loginsMin: number, options?: MetricOptions): IMetric {
+    const good = this.metricLogins(options);
+    return new MathExpression({
+      expression: `IF(good + failed >= ${loginsMin}, 100 * failed / (good + failed), 0)`,
+      usingMetrics: { good, failed: this.metricFailedLogins(options) },
+      label: 'Login failure rate',
+      period: good.period,
+    });
+  }
+
   /** Space in use on the fullest volume of a shard, percent of blocks or of inodes; nodes of a shared store send none. */
   public metricStoreUtilization(options?: MetricOptions): Metric {
     return agentMetric('StoreUtilization', this.clusterName, Stats.MAXIMUM, options);

@@ -27,6 +27,25 @@ export interface AlarmThresholds {
   readonly clientTlsErrorsMax?: number;
 
   /**
+   * Logins that may fail in an hour, on all nodes together. A person who mistypes fails a few; a program that guesses, or a
+   * device with an old password, fails all the time.
+   * @default 50
+   */
+  readonly failedLoginsMax?: number;
+
+  /**
+   * Share of an hour's logins that may fail, percent.
+   * @default 5
+   */
+  readonly loginFailureRateMax?: number;
+
+  /**
+   * Logins in an hour, good and bad together, below which that share says nothing.
+   * @default 100
+   */
+  readonly loginFailureRateFrom?: number;
+
+  /**
    * Size of the store that you want to be told of, such as the size that the budget covers.
    * @default - no alarm; the store itself has no limit
    */

@@ -90,6 +90,7 @@ export class MailAlarms extends Construct {
       this.watchMachines(props.fleet);
       this.watchMail(props.fleet, props);
       this.watchRing(props.fleet);
+      this.watchLogins(props.fleet, props);
     }
     if (props.edge) {
       this.watchEdge(props.edge, props.clientTlsErrorsMax ?? 100);
@@ -217,6 +218,26 @@ export class MailAlarms extends Construct {
       description:
         'A node could not renew its lease and ended all sessions, before others took over. Check first: `journalctl -u ' +
         "mail-agent -p warning` on the node, then the table's throttled requests and the way to DynamoDB.",
+    });
+  }
+
+  private watchLogins(fleet: MailFleet, props: MailAlarmsProps): void {
+    const hour = { period: Duration.hours(1) };
+    const first =
+      'Check first: `journalctl -u mail-logins` on the nodes for sources that were refused, then `journalctl -u dovecot -g ' +
+      "'auth failed'` for whether one user fails (an old password in a device), one source (add it to connectionLimits.exempt " +
+      'if it is an office), or many of both (somebody guesses).';
+    this.add('LoginsFail', {
+      metric: fleet.metricFailedLogins(hour),
+      threshold: props.failedLoginsMax ?? 50,
+      evaluationPeriods: 1,
+      description: `More logins failed within an hour than people mistype. ${first}`,
+    });
+    this.add('LoginFailureRateHigh', {
+      metric: fleet.metricLoginFailureRate(props.loginFailureRateFrom ?? 100, hour),
+      threshold: props.loginFailureRateMax ?? 5,
+      evaluationPeriods: 1,
+      description: `Too large a share of the logins within an hour failed. ${first}`,
     });
   }
 

@@ -18,6 +18,10 @@ test('takes a domain alone, and everything together', () => {
     dns: { dmarc: 'quarantine', mtaSts: 'testing', reportAddress: 'dmarc@example.com', senders: ['mx'] },
     services: ['imaps', 'submission', 'mx'],
     allow: { imaps: { cidrs: ['192.0.2.0/24'] }, submission: { prefixList: 'pl-0123456789abcdef0' }, mx: 'anywhere' },
+    connectionLimits: {
+      ...{ newPerMinute: 30, newBurst: 40, sessionsPerSource: 100, sessionsPerUser: 30, halfOpenPerMinute: 4000 },
+      ...{ lockoutFailures: 5, lockoutMinutes: 60, exempt: ['198.51.100.0/24'] },
+    },
     filtering: { duringOutage: 'defer', greylisting: false, virusScan: true, junkScore: 5.5, rejectScore: 12 },
     users: 2000,
     minNodes: 3,
@@ -77,6 +81,12 @@ test.each<[string, object, string]>([
   ['a service twice', { services: ['imaps', 'submission', 'imaps'] }, 'services has "imaps" twice; remove one'],
   ['a rule for an unknown service', { allow: { ssh: 'anywhere' } }, 'allow, service name, must be one of imaps'],
   ['a rule for a service not offered', { allow: { mx: 'anywhere' } }, 'allow.mx is for a service that is not offered'],
+  [
+    'a limit out of its range',
+    { connectionLimits: { newPerMinute: 501 } },
+    'connectionLimits.newPerMinute must be a whole number from 1 to 500, got 501',
+  ],
+  ['a limit that is none', { connectionLimits: { perMinute: 5 } }, 'connectionLimits.perMinute is not a field'],
   ['an address that is no range', { allow: { imaps: { cidrs: ['192.0.2.1'] } } }, 'allow.imaps.cidrs[0] must be'],
   ['no address', { allow: { imaps: { cidrs: [] } } }, 'allow.imaps.cidrs must be a list with at least one entry'],
   ['no prefix list id', { allow: { imaps: { prefixList: 'office' } } }, 'allow.imaps.prefixList must be an id'],

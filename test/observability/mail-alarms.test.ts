@@ -66,6 +66,8 @@ test.each(environments)('watches everything in $where, and each alarm says what 
     'DiskFull',
     'LeaseLost',
     'LeaseSlow',
+    'LoginFailureRateHigh',
+    'LoginsFail',
     'MembersLow',
     'MemoryHigh',
     'NodeCertificateExpires',
@@ -113,7 +115,7 @@ test('has the thresholds that were asked for', () => {
 
 test.each<[string, (all: ReturnType<typeof parts>) => MailAlarmsProps, number]>([
   ['nothing', () => ({}), 0],
-  ['the fleet alone', ({ fleet }) => ({ fleet }), 12],
+  ['the fleet alone', ({ fleet }) => ({ fleet }), 14],
   ['the balancer alone', ({ edge }) => ({ edge }), 3],
   ['the store alone', ({ store }) => ({ store }), 2],
   ['the certificate alone', ({ certificate }) => ({ certificate }), 1],
@@ -136,6 +138,35 @@ test('waits for a boot before it calls a new node bad', () => {
     DatapointsToAlarm: 7,
     TreatMissingData: 'notBreaching',
   });
+});
+
+test.each([
+  ['the usual thresholds', {}, { failed: 50, rate: 5, from: 100 }],
+  [
+    'others',
+    { failedLoginsMax: 500, loginFailureRateMax: 20, loginFailureRateFrom: 1000 },
+    { failed: 500, rate: 20, from: 1000 },
+  ],
+])('tells of failed logins in an hour, by number and by share: %s', (_name, thresholds, expected) => {
+  const stack = testStack();
+  new MailAlarms(stack, 'Alarms', { fleet: parts(stack).fleet, ...thresholds });
+  const { LoginsFail, LoginFailureRateHigh } = alarms(Template.fromStack(stack));
+  expect(LoginsFail).toMatchObject({
+    MetricName: 'FailedLogins',
+    Statistic: 'Sum',
+    Period: 3600,
+    EvaluationPeriods: 1,
+    Threshold: expected.failed,
+  });
+  expect(LoginFailureRateHigh).toMatchObject({ Threshold: expected.rate, EvaluationPeriods: 1 });
+  const metrics = LoginFailureRateHigh.Metrics as { Id: string; Expression?: string; MetricStat?: object }[];
+  expect(metrics.map(({ Id, Expression }) => [Id, Expression])).toEqual([
+    ['expr_1', `IF(good + failed >= ${expected.from}, 100 * failed / (good + failed), 0)`],
+    ['good', undefined],
+    ['failed', undefined],
+  ]);
+  expect(metrics[1].MetricStat).toMatchObject({ Metric: { MetricName: 'Logins' }, Period: 3600, Stat: 'Sum' });
+  expect(metrics[2].MetricStat).toMatchObject({ Metric: { MetricName: 'FailedLogins' }, Period: 3600, Stat: 'Sum' });
 });
 
 test('names the alarms that mean that new nodes are bad', () => {

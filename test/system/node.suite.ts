@@ -22,6 +22,7 @@ export function nodeSuite(system: () => System): void {
       'mail-quota.socket',
       'mail-journal',
       'mail-ring.path',
+      'mail-logins',
     ]) {
       expect([unit, (await shell(`systemctl is-active ${unit}`)).trim()]).toEqual([unit, 'active']);
     }
@@ -112,13 +113,14 @@ export function nodeSuite(system: () => System): void {
     const cloudWatch = new CloudWatchClient(cluster.aws.client);
     const names = await waitFor('all metrics', 80_000, async () => {
       const { Metrics = [] } = await cloudWatch.send(new ListMetricsCommand({ Namespace: 'MailPlatform' }));
-      return Metrics.length >= 13 ? Metrics.map((metric) => metric.MetricName) : undefined;
+      return Metrics.length >= 15 ? Metrics.map((metric) => metric.MetricName) : undefined;
     });
     expect(new Set(names)).toEqual(
       new Set([
         ...['CertificateDaysLeft', 'ConnectionUtilization', 'Connections', 'DiskUtilization', 'MemoryUtilization'],
         ...['QueueAge', 'QueueLength', 'StoreLatency'],
         ...['LeaseAge', 'LeasesLost', 'Members', 'QueuesAdopted', 'RingVersion'],
+        ...['Logins', 'FailedLogins'],
       ]),
     );
   }, 90_000);

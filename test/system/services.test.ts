@@ -6,6 +6,7 @@ import { relaySuite } from './relay.suite';
 import { restoreSuite } from './restore.suite';
 import { securitySuite } from './security.suite';
 import { signInSuite } from './sign-in.suite';
+import { sourcesSuite } from './sources.suite';
 import { storeCheckSuite } from './store-check.suite';
 import { useSystem } from './system';
 
@@ -20,3 +21,4 @@ describe('relay', () => relaySuite(system));
 describe('sign-in', () => signInSuite(system));
 describe('filtering', () => filteringSuite(system));
 describe('security', () => securitySuite(system));
+describe('sources', () => sourcesSuite(system));

@@ -52,6 +52,12 @@ load_environment() {
   check_key MAIL_SERVICES '[a-z0-9]+( [a-z0-9]+)*'
   check_key MAIL_NODE_NETWORK '[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/[0-9]+'
   check_key MAIL_CONNECTIONS_MAX '[1-9][0-9]*'
+  local limit
+  for limit in NEW_PER_MINUTE NEW_BURST SESSIONS_PER_SOURCE SESSIONS_PER_USER HALF_OPEN_PER_MINUTE LOCKOUT_FAILURES LOCKOUT_SECONDS; do
+    check_optional_key "MAIL_$limit" '[1-9][0-9]*'
+  done
+  local range='[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/[0-9]+'
+  check_optional_key MAIL_LIMITS_EXEMPT "$range( $range)*"
   check_key MAIL_MESSAGE_SIZE_MAX '[1-9][0-9]*'
   check_key MAIL_QUOTA '[1-9][0-9]*[KMGT]'
   check_key MAIL_SESSION_MANAGER 'yes|no'
@@ -119,10 +125,12 @@ load_environment() {
   esac
 
   local service
-  MAIL_PORTS=
+  MAIL_PORTS='' MAIL_LOGIN_PORTS=''
   for service in ${MAIL_SERVICES:-}; do
     if [[ -r $PLATFORM_ROOT/services/$service/port ]]; then
       MAIL_PORTS+="${MAIL_PORTS:+, }$(<"$PLATFORM_ROOT/services/$service/port")"
+      # All but the one that is for other mail servers.
+      [[ $service == mx ]] || MAIL_LOGIN_PORTS+="${MAIL_LOGIN_PORTS:+, }$(<"$PLATFORM_ROOT/services/$service/port")"
     else
       problems+=("MAIL_SERVICES has the unknown service '$service'")
     fi
@@ -146,6 +154,11 @@ check_key() {
   fi
 }
 
+# check_optional_key NAME PATTERN: the same for one that may be missing.
+check_optional_key() {
+  [[ -z ${!1-} ]] || check_key "$@"
+}
+
 derive_environment() {
   MAIL_PRIMARY_DOMAIN=${MAIL_DOMAINS%% *}
   MAIL_MAILBOX_FORMAT=${MAIL_MAILBOX_FORMAT:-maildir}
@@ -159,6 +172,7 @@ derive_environment() {
   MAIL_SMTPD_PROCESSES=$((MAIL_SMTP_CONNECTIONS * 5 / 4))
   # Sessions of IMAP, POP3 and ManageSieve, Postfix's processes on three ports, and Dovecot's own.
   MAIL_AUTH_CLIENTS=$((MAIL_CONNECTIONS_MAX * 4 + MAIL_SMTPD_PROCESSES * 4 + 1000))
+  derive_limits
   # Postfix counts envelope and trace headers too: a message of exactly the largest size must pass.
   MAIL_QUEUE_FILE_SIZE_MAX=$((MAIL_MESSAGE_SIZE_MAX + 65536))
   # As systemd.time(7) has it; a time zone may follow: "*-*-* 02:00 Europe/Berlin". Without one, the machine's.
@@ -195,12 +209,25 @@ derive_environment() {
   derive_filter
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
-  export MAIL_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
+  export MAIL_PORTS MAIL_LOGIN_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
     MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
     MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET MAIL_QUEUE \
     MAIL_STORE_SERVER MAIL_OLD_MAIL MAIL_ALT_PATH MAIL_OLD_MOUNT \
     MAIL_TOKEN_ISSUER MAIL_TOKEN_AUDIENCES MAIL_TOKEN_SCOPE MAIL_TOKEN_CLAIM MAIL_TOKEN_LIFETIME_MAX MAIL_TOKEN_MECHANISMS \
     MAIL_TOKEN_CONFIGURATION_URL
+}
+
+# What one source, or one user, may ask for (docs/limits.md).
+derive_limits() {
+  MAIL_NEW_PER_MINUTE=${MAIL_NEW_PER_MINUTE:-10} MAIL_NEW_BURST=${MAIL_NEW_BURST:-20}
+  MAIL_SESSIONS_PER_SOURCE=${MAIL_SESSIONS_PER_SOURCE:-50} MAIL_SESSIONS_PER_USER=${MAIL_SESSIONS_PER_USER:-20}
+  MAIL_HALF_OPEN_PER_MINUTE=${MAIL_HALF_OPEN_PER_MINUTE:-2000}
+  MAIL_LOCKOUT_FAILURES=${MAIL_LOCKOUT_FAILURES:-10} MAIL_LOCKOUT_SECONDS=${MAIL_LOCKOUT_SECONDS:-900}
+  MAIL_LIMITS_EXEMPT=${MAIL_LIMITS_EXEMPT:-}
+  # Other nodes and the balancer's own addresses, such as those of its health checks, are in the nodes' network.
+  MAIL_UNLIMITED="$MAIL_NODE_NETWORK${MAIL_LIMITS_EXEMPT:+, ${MAIL_LIMITS_EXEMPT// /, }}"
+  export MAIL_NEW_PER_MINUTE MAIL_NEW_BURST MAIL_SESSIONS_PER_SOURCE MAIL_SESSIONS_PER_USER MAIL_HALF_OPEN_PER_MINUTE \
+    MAIL_LOCKOUT_FAILURES MAIL_LOCKOUT_SECONDS MAIL_LIMITS_EXEMPT MAIL_UNLIMITED
 }
 
 # What is on by choice: a folder of the bundle each, with packages and configuration of its own.

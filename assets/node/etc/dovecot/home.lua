@@ -3,7 +3,7 @@
 -- What is about to open a mailbox asks again (userdb): the ring may have changed since the login.
 --
 -- Settings (lua_settings in 25-home.conf): ring, the file that the agent replaces at each change; secret, the file with the
--- password of the hop; network, from where other nodes connect.
+-- password of the hop; network, from where other nodes connect; crowded, the file of users with too many sessions (passdb only).
 --
 -- There is no auth_passdb_get_cache_key(): a cached answer would pin a user to a node that died.
 
@@ -118,6 +118,16 @@ local function refuse(request, why)
   return dovecot.auth.PASSDB_RESULT_INTERNAL_FAILURE, request.user .. " refused: " .. why
 end
 
+-- Whether the user has as many sessions as one may have; no file when nobody has (libexec/watch-logins).
+local function is_crowded(user)
+  local file = io.open(settings.crowded, "r")
+  if not file then return false end
+  local found = false
+  for line in file:lines() do found = found or line == user end
+  file:close()
+  return found
+end
+
 -- Not now. For a token Dovecot 2.4.1 has one answer to whatever went wrong, that the token is bad, and its user would be asked to sign in
 -- again. So the session is passed on to where nobody listens, which is a failure for the moment.
 local function put_off(request, why)
@@ -146,7 +156,10 @@ function auth_passdb_lookup(request)
 
   local where, why = decide(read_ring(settings.ring), request.user:lower(), by_hop)
   if where == nil then return put_off(request, why) end
-  if where == "here" then return dovecot.auth.PASSDB_RESULT_OK, {} end
+  if where == "here" then
+    if protocol ~= "lmtp" and is_crowded(request.user:lower()) then return put_off(request, "the user has too many sessions") end
+    return dovecot.auth.PASSDB_RESULT_OK, {}
+  end
 
   local port = HOP_PORT[protocol]
   if port == nil then return refuse(request, "the home is " .. where .. ", and " .. protocol .. " has no hop") end
