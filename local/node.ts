@@ -89,16 +89,14 @@ export class LocalNode {
     this.booting = false;
   }
 
-  private speedUp(): void {
-    const inGroup = readdirSync(this.group, { recursive: true, encoding: 'utf8' });
-    for (const file of inGroup.filter((name) => name.endsWith('cgroup.procs'))) {
-      try {
-        const listed = readFileSync(path.join(this.group, file), 'utf8').split('\n');
-        for (const pid of listed.filter(Boolean)) setPriority(Number(pid), getPriority());
-      } catch {
-        // a process or a group has ended
-      }
+  private speedUp(group = this.group): void {
+    for (const pid of ifThere(() =>
+      readFileSync(path.join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean),
+    )) {
+      ifThere(() => [setPriority(Number(pid), getPriority())]);
     }
+    const inside = ifThere(() => readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory()));
+    for (const { name } of inside) this.speedUp(path.join(group, name));
   }
 
   /** What the health endpoint answers now. @throws Error when nothing answers. */
@@ -230,4 +228,13 @@ export function layInstance(root: string, planned: PlannedNode, options: BootOpt
 function isFirstProcess(pid: number): boolean {
   const [, numbers] = /^NSpid:\t(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return numbers?.endsWith('\t1') ?? false;
+}
+
+/** What the function gives; nothing when a process or a group has ended meanwhile. */
+function ifThere<T>(look: () => T[]): T[] {
+  try {
+    return look();
+  } catch {
+    return [];
+  }
 }

@@ -47,7 +47,7 @@ export function storeCheckSuite(system: () => System): void {
       Array.from({ length: COUNT }, (_none, index) =>
         client.sendMail({
           envelope: { from: 'someone@example.net', to: [index % 2 ? alice.address : bob.address] },
-          raw: `From: <someone@example.net>\r\nSubject: ${randomUUID()}\r\n\r\nhello ${index}\r\n.\r\n`,
+          raw: `From: <someone@example.net>\r\nSubject: ${randomUUID()}\r\n\r\nhello ${index}\r\n.\r\n${'x'.repeat(2000)}\r\n`,
         }),
       ),
     );
