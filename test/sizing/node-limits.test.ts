@@ -12,13 +12,15 @@ function derived(connections: number, vcpus: number): { [name: string]: number }
     nproc() { echo ${vcpus}; }
     MAIL_DOMAINS=example.com MAIL_NODE_NETWORK=10.0.0.0/16 MAIL_CONNECTIONS_MAX=${connections} MAIL_MESSAGE_SIZE_MAX=1
     derive_environment
-    echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_SMTP_CONNECTIONS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"`;
+    echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_SMTP_CONNECTIONS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"
+    echo "$MAIL_SESSIONS_PER_USER $MAIL_SESSIONS_PER_SOURCE"`;
   const output = execFileSync('bash', ['-euc', script], { encoding: 'utf8' });
-  const [loginProcesses, loginClients, smtpConnections, smtpdProcesses, authClients] = output
-    .trim()
-    .split(' ')
-    .map(Number);
-  return { loginProcesses, loginClients, smtpConnections, smtpdProcesses, authClients };
+  const names = [
+    ...['loginProcesses', 'loginClients', 'smtpConnections', 'smtpdProcesses', 'authClients'],
+    ...['sessionsPerUserAndAddress', 'smtpConnectionsPerAddress'],
+  ];
+  const values = output.trim().split(/\s/).map(Number);
+  return Object.fromEntries(names.map((name, index) => [name, values[index]]));
 }
 
 test.each([
@@ -32,11 +34,10 @@ test.each([
 });
 
 test('clients have the limits of the configuration files', () => {
-  const { sessionsPerUserAndAddress, smtpConnectionsPerAddress } = nodeLimits(2000, { vcpus: 2, memory: 8 });
   const dovecot = readFileSync(join(NODE, 'etc/dovecot/mail-platform.d/30-mail.conf'), 'utf8');
-  expect(dovecot).toContain(`\nmail_max_userip_connections = ${sessionsPerUserAndAddress}\n`);
+  expect(dovecot).toContain('\nmail_max_userip_connections = ${MAIL_SESSIONS_PER_USER}\n');
   const postfix = readFileSync(join(NODE, 'etc/postfix/main.cf'), 'utf8');
-  expect(postfix).toContain(`\nsmtpd_client_connection_count_limit = ${smtpConnectionsPerAddress}\n`);
+  expect(postfix).toContain('\nsmtpd_client_connection_count_limit = ${MAIL_SESSIONS_PER_SOURCE}\n');
   const imap = readFileSync(join(NODE, 'services/imaps/dovecot.conf'), 'utf8');
   expect(imap).toMatch(/service imap \{[^}]*process_limit = \$\{MAIL_CONNECTIONS_MAX\}/);
 });
