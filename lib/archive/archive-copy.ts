@@ -11,11 +11,10 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
+import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { HandlerFunction } from '../private/handler-function';
 import { readSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
-
-const NAMESPACE = 'MailPlatform';
 
 /** What is written once and never changed. */
 const FOLDERS = ['journal/', 'evidence/'];
@@ -188,7 +187,7 @@ export class ArchiveCopy extends Construct {
 
   private metric(metricName: string, options: MetricOptions): Metric {
     return new Metric({
-      namespace: NAMESPACE,
+      namespace: METRIC_NAMESPACE,
       metricName,
       dimensionsMap: { ArchiveCopy: this.archiveName },
       period: Duration.minutes(5),

@@ -8,12 +8,11 @@ import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
+import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { HandlerFunction } from '../private/handler-function';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { onlySignedBy } from '../security/key-policy';
 import { decryptByS3, readFolder } from './archive-grants';
-
-const NAMESPACE = 'MailPlatform';
 
 /** Properties of `EvidenceChain`. */
 export interface EvidenceChainProps {
@@ -205,7 +204,7 @@ export class EvidenceChain extends Construct {
 
   private metric(metricName: string, options: MetricOptions): Metric {
     return new Metric({
-      namespace: NAMESPACE,
+      namespace: METRIC_NAMESPACE,
       metricName,
       dimensionsMap: { EvidenceChain: this.chainName },
       period: Duration.minutes(5),

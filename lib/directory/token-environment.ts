@@ -1,18 +1,11 @@
 import { Duration, Token } from 'aws-cdk-lib';
+import type { OpenIdOptions } from './single-sign-on';
 
 /** What nodes must know of tokens. */
-export interface TokenSettings {
-  readonly issuer: string;
-  readonly clientId: string;
-  /** @default - `clientId` */
-  readonly audience?: string;
-  /** @default 'email' */
-  readonly mailboxClaim?: string;
-  /** @default - any or none */
-  readonly requiredScope?: string;
-  /** @default Duration.minutes(15) */
-  readonly tokenLifetimeMax?: Duration;
-}
+type TokenSettings = Pick<
+  OpenIdOptions,
+  'issuer' | 'clientId' | 'audience' | 'mailboxClaim' | 'requiredScope' | 'tokenLifetimeMax'
+>;
 
 /**
  * The keys of the nodes' environment file; `assets/node/libexec/lib.sh` checks them there.

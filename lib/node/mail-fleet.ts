@@ -225,7 +225,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
       ? shards.map((shard, index) =>
           createShardGroup(this, `Shard${index + 1}`, {
             ...common,
-            subnets: subnetsIn(props.vpc, props.vpcSubnets, shard),
+            vpcSubnets: { subnets: subnetsIn(props.vpc, props.vpcSubnets, shard) },
             shard,
             launchTemplate: this.launchTemplates[index],
           }),

@@ -1,27 +1,14 @@
 import { Tags } from 'aws-cdk-lib';
-import {
-  AdditionalHealthCheckType,
-  AutoScalingGroup,
-  CfnAutoScalingGroup,
-  GroupMetrics,
-  HealthChecks,
-  InstanceRefreshStrategy,
-  UpdatePolicy,
-} from 'aws-cdk-lib/aws-autoscaling';
+import { AutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
 import { ISubnet, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
 import { Construct } from 'constructs';
 import { IMailShard } from '../storage/mail-store';
 import { FleetOptions } from './fleet-options';
-import { drainBeforeTermination, NodeGroupProps } from './node-group';
+import { createGroup, GroupProps } from './node-group';
 
-/** What `createShardGroup` needs to know; every default is settled. */
-export interface ShardGroupProps extends Pick<
-  NodeGroupProps,
-  'vpc' | 'launchTemplate' | 'bootTimeout' | 'pauseTime' | 'drainTimeout' | 'targetGroups' | 'notificationsTopic'
-> {
+/** What `createShardGroup` needs to know; every default is settled. `vpcSubnets` are those in the shard's zone. */
+export interface ShardGroupProps extends GroupProps {
   readonly shard: IMailShard;
-  /** Subnets in the shard's zone. */
-  readonly subnets: ISubnet[];
 }
 
 /**
@@ -29,41 +16,15 @@ export interface ShardGroupProps extends Pick<
  * old node goes before the new one comes, both when it is unhealthy and in a deployment.
  */
 export function createShardGroup(scope: Construct, id: string, props: ShardGroupProps): AutoScalingGroup {
-  const group = new AutoScalingGroup(scope, id, {
-    vpc: props.vpc,
-    vpcSubnets: { subnets: props.subnets },
-    launchTemplate: props.launchTemplate,
+  const group = createGroup(scope, id, props, {
     minCapacity: 1,
     maxCapacity: 1,
-    healthChecks: HealthChecks.withAdditionalChecks({
-      additionalTypes: [AdditionalHealthCheckType.ELB],
-      gracePeriod: props.bootTimeout,
-    }),
-    defaultInstanceWarmup: props.bootTimeout,
-    minHealthyPercentage: 0,
-    maxHealthyPercentage: 100,
-    groupMetrics: [GroupMetrics.all()],
-    notifications: props.notificationsTopic ? [{ topic: props.notificationsTopic }] : undefined,
-    updatePolicy: UpdatePolicy.instanceRefresh({
-      strategy: InstanceRefreshStrategy.ROLLING,
-      minHealthyPercentage: 0,
-      maxHealthyPercentage: 100,
-      instanceWarmup: props.pauseTime,
-      skipMatching: true,
-    }),
+    maintenance: { min: 0, max: 100 },
+    refresh: { min: 0, max: 100 },
   });
-  for (const targetGroup of props.targetGroups) {
-    group.attachToNetworkTargetGroup(targetGroup);
-  }
-  // In a zonal shift the node is left alone: nobody else could have its volume.
-  (group.node.defaultChild as CfnAutoScalingGroup).availabilityZoneImpairmentPolicy = {
-    zonalShiftEnabled: true,
-    impairedZoneHealthCheckBehavior: 'IgnoreUnhealthy',
-  };
   // By this tag the node may be given the volume, and no other instance.
   const { key, value } = props.shard.instanceTag;
   Tags.of(group).add(key, value, { includeResourceTypes: ['AWS::AutoScaling::AutoScalingGroup'] });
-  drainBeforeTermination(group, props.drainTimeout);
   return group;
 }
 
