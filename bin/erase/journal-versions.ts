@@ -7,6 +7,7 @@ import {
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
+import { isOwnS3 } from '../../handlers/support/s3-endpoint';
 
 /** One version of an object of the journal, or a mark that it was deleted. */
 export interface ObjectVersion {
@@ -36,9 +37,7 @@ export class JournalVersions {
     public readonly bucket: string,
     client?: S3Client,
   ) {
-    // A server of one's own has no DNS name for each bucket.
-    const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
-    this.client = client ?? new S3Client({ forcePathStyle, maxAttempts: 6 });
+    this.client = client ?? new S3Client({ forcePathStyle: isOwnS3(), maxAttempts: 6 });
   }
 
   public async *all(): AsyncGenerator<ObjectVersion> {

@@ -7,6 +7,7 @@ import { Entry } from '../../handlers/evidence/chain/entry';
 import { EvidenceReader } from '../../handlers/evidence/chain/head';
 import { sequenceOf } from '../../handlers/evidence/chain/manifest';
 import { JournalBucket, UnreadableError } from '../../handlers/evidence/journal-bucket';
+import { isOwnS3 } from '../../handlers/support/s3-endpoint';
 
 /**
  * How journal objects are looked at: read whole, by the checksum that S3 keeps of what was uploaded, or not at all.
@@ -52,9 +53,7 @@ class BucketSource implements EvidenceSource {
   private readonly bucket: JournalBucket;
 
   constructor(name: string) {
-    // A server of one's own has no DNS name for each bucket.
-    const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
-    this.bucket = new JournalBucket(new S3Client({ forcePathStyle, maxAttempts: 6 }), name);
+    this.bucket = new JournalBucket(new S3Client({ forcePathStyle: isOwnS3(), maxAttempts: 6 }), name);
   }
 
   public read(key: string): Promise<Buffer | undefined> {

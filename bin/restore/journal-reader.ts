@@ -6,6 +6,7 @@ import {
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
+import { isOwnS3 } from '../../handlers/support/s3-endpoint';
 import { arrivalOf, hourFolder, JournalKey, parseKey } from './journal-key';
 import { BrokenError, StoredObject } from './journal-message';
 
@@ -152,10 +153,9 @@ export class JournalReader {
 }
 
 function clientOfEnvironment(): S3Client {
-  // A server of one's own has no DNS name for each bucket.
-  const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
   const agent = { keepAlive: true, maxSockets: 1024 };
-  return new S3Client({ forcePathStyle, maxAttempts: 6, requestHandler: { httpAgent: agent, httpsAgent: agent } });
+  const requestHandler = { httpAgent: agent, httpsAgent: agent };
+  return new S3Client({ forcePathStyle: isOwnS3(), maxAttempts: 6, requestHandler });
 }
 
 function nameOf(error: unknown): string | undefined {

@@ -1,4 +1,5 @@
 import { GetObjectCommand, PutObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
+import { isOwnS3 } from '../../handlers/support/s3-endpoint';
 import { UserFile } from './user-file';
 
 /** Edits that two people make at the same time are done again this often before the later one gives up. */
@@ -25,9 +26,7 @@ export class UserDirectory {
     }
     this.bucket = bucket;
     this.key = key;
-    // A server of one's own has no DNS name for each bucket.
-    const ownEndpoint = process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL;
-    this.client = client ?? new S3Client({ forcePathStyle: ownEndpoint !== undefined });
+    this.client = client ?? new S3Client({ forcePathStyle: isOwnS3() });
   }
 
   /** The users as they are now. */

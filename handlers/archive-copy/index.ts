@@ -2,6 +2,8 @@ import { S3Client } from '@aws-sdk/client-s3';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { text } from '../support/environment';
+import { log, logMetrics } from '../support/log';
+import { isOwnS3 } from '../support/s3-endpoint';
 import { copyObject, Outcome } from './copy-object';
 import { newObjectIn } from './event';
 
@@ -23,9 +25,7 @@ export async function handler(
   context: Pick<Context, 'getRemainingTimeInMillis'>,
 ): Promise<SQSBatchResponse> {
   const bucket = text('ARCHIVE_BUCKET');
-  // A server of one's own has no DNS name for each bucket.
-  const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
-  const from = { s3: new S3Client({ forcePathStyle }), name: bucket };
+  const from = { s3: new S3Client({ forcePathStyle: isOwnS3() }), name: bucket };
   const to = { s3: await outside(), name: text('COPY_BUCKET') };
   const results = new Map<string, Result>();
   let lag = 0;
@@ -88,39 +88,15 @@ function parse(secret = ''): { accessKeyId?: string; secretAccessKey?: string } 
   }
 }
 
-/**
- * Metrics in CloudWatch's embedded format: a line of the log, so they need no permission and no call.
- *
- * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
- */
 function report(results: Result[], lag: number): void {
   const count = (...which: Result[]) => results.filter((result) => which.includes(result)).length;
-  log({
-    _aws: {
-      Timestamp: Date.now(),
-      CloudWatchMetrics: [
-        {
-          Namespace: 'MailPlatform',
-          Dimensions: [['ArchiveCopy']],
-          Metrics: [
-            { Name: 'ArchiveCopied', Unit: 'Count' },
-            { Name: 'ArchiveCopyFailed', Unit: 'Count' },
-            { Name: 'ArchiveCopyLag', Unit: 'Seconds' },
-          ],
-        },
-      ],
+  logMetrics(
+    { name: 'ArchiveCopy', value: text('ARCHIVE') },
+    {
+      ArchiveCopied: { unit: 'Count', value: count('copied') },
+      ArchiveCopyFailed: { unit: 'Count', value: count('failed') },
+      ArchiveCopyLag: { unit: 'Seconds', value: lag },
     },
-    ArchiveCopy: text('ARCHIVE'),
-    ArchiveCopied: count('copied'),
-    ArchiveCopyFailed: count('failed'),
-    ArchiveCopyLag: lag,
-    thereAlready: count('there already'),
-    gone: count('gone'),
-    left: count('left'),
-  });
-}
-
-/** Not by console: Lambda would put a time and a level in front, and the line were no JSON. */
-function log(entry: object): void {
-  process.stdout.write(`${JSON.stringify(entry)}\n`);
+    { thereAlready: count('there already'), gone: count('gone'), left: count('left') },
+  );
 }

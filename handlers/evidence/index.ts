@@ -2,6 +2,8 @@ import { KMSClient } from '@aws-sdk/client-kms';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { Context } from 'aws-lambda';
 import { text, wholeNumber } from '../support/environment';
+import { log, logMetrics } from '../support/log';
+import { isOwnS3 } from '../support/s3-endpoint';
 import { BatchLimits, BatchResult, makeBatch } from './batch';
 import { JournalBucket } from './journal-bucket';
 import { Signer } from './signer';
@@ -21,9 +23,7 @@ export async function handler(
   _event: unknown,
   context: Pick<Context, 'getRemainingTimeInMillis'>,
 ): Promise<BatchResult[]> {
-  // A server of one's own has no DNS name for each bucket.
-  const forcePathStyle = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
-  const s3 = new S3Client({ forcePathStyle });
+  const s3 = new S3Client({ forcePathStyle: isOwnS3() });
   const kms = new KMSClient({});
   const limits: BatchLimits = {
     recentHours: wholeNumber('RECENT_HOURS', 1),
@@ -46,43 +46,20 @@ export async function handler(
   }
 }
 
-/**
- * Metrics in CloudWatch's embedded format: a line of the log, so they need no permission and no call.
- *
- * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
- */
 function report(results: BatchResult[]): void {
   const written = results.filter((result) => result.written);
   const last = results.at(-1);
   for (const reason of last?.notCovered.slice(0, 100) ?? []) {
     log({ level: 'warn', notCovered: reason });
   }
-  log({
-    _aws: {
-      Timestamp: Date.now(),
-      CloudWatchMetrics: [
-        {
-          Namespace: 'MailPlatform',
-          Dimensions: [['EvidenceChain']],
-          Metrics: [
-            { Name: 'EvidenceBatches', Unit: 'Count' },
-            { Name: 'EvidenceCovered', Unit: 'Count' },
-            { Name: 'EvidenceNotCovered', Unit: 'Count' },
-            { Name: 'EvidenceLag', Unit: 'Seconds' },
-          ],
-        },
-      ],
+  logMetrics(
+    { name: 'EvidenceChain', value: text('CHAIN') },
+    {
+      EvidenceBatches: { unit: 'Count', value: written.length },
+      EvidenceCovered: { unit: 'Count', value: written.reduce((sum, { covered }) => sum + covered, 0) },
+      EvidenceNotCovered: { unit: 'Count', value: last?.notCovered.length ?? 0 },
+      EvidenceLag: { unit: 'Seconds', value: Math.max(0, ...written.map(({ lag }) => lag)) },
     },
-    EvidenceChain: text('CHAIN'),
-    EvidenceBatches: written.length,
-    EvidenceCovered: written.reduce((sum, { covered }) => sum + covered, 0),
-    EvidenceNotCovered: last?.notCovered.length ?? 0,
-    EvidenceLag: Math.max(0, ...written.map(({ lag }) => lag)),
-    newestBatch: last?.sequence,
-  });
-}
-
-/** Not by console: Lambda would put a time and a level in front, and the line were no JSON. */
-function log(entry: object): void {
-  process.stdout.write(`${JSON.stringify(entry)}\n`);
+    { newestBatch: last?.sequence },
+  );
 }
