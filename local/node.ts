@@ -90,11 +90,8 @@ export class LocalNode {
   }
 
   private speedUp(group = this.group): void {
-    for (const pid of ifThere(() =>
-      readFileSync(path.join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean),
-    )) {
-      ifThere(() => [setPriority(Number(pid), getPriority())]);
-    }
+    const listed = ifThere(() => readFileSync(path.join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean));
+    for (const pid of listed) ifThere(() => [setPriority(Number(pid), getPriority())]);
     const inside = ifThere(() => readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory()));
     for (const { name } of inside) this.speedUp(path.join(group, name));
   }

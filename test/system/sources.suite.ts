@@ -221,6 +221,21 @@ export function sourcesSuite(system: () => System): void {
     });
   }, 60_000);
 
+  test('sessions that are passed on count at the home, not at the node that passes them on', async () => {
+    const crowded = (where: LocalNode) => where.shell('cat /run/mail-platform/crowded');
+    for (let i = 0; i < LIMITS.MAIL_SESSIONS_PER_USER; i++) {
+      // Places of the test before become free within a second or two.
+      await waitFor('a place', 20_000, async () => {
+        const answer = await login(await imap(stranger(), other()));
+        if (!/^a1 OK/m.test(answer)) throw new Error(answer);
+        return true;
+      });
+    }
+    await sleep(2500);
+    expect(await crowded(node())).toBe(`${system().alice.address}\n`);
+    expect(await crowded(other())).toBe('');
+  }, 120_000);
+
   test('each login is counted once, where the client came to, and published', async () => {
     const counted = async () => {
       const pages = await Promise.all(

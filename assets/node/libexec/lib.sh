@@ -22,6 +22,13 @@ die() {
   exit 1
 }
 
+# secret_text ID: the text of a secret in Secrets Manager.
+secret_text() {
+  local problem
+  { problem=$(aws secretsmanager get-secret-value --secret-id "$1" --query SecretString --output text 2>&1 >&3); } 3>&1 ||
+    die "can't read the secret $1: $(paste --serial --delimiters=' ' <<<"$problem")"
+}
+
 # retry TIMES SECONDS COMMAND...: runs the command until it succeeds, that many times, with a pause between.
 retry() {
   local times=$1 pause=$2 attempt

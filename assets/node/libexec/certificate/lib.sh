@@ -7,9 +7,7 @@ readonly TLS=/etc/mail-platform/tls
 # secret_json: the text of MAIL_CERTIFICATE_SECRET, which must be a JSON object.
 secret_json() {
   local text
-  # shellcheck disable=SC2154 # out is the caller's
-  text=$(aws secretsmanager get-secret-value --secret-id "$MAIL_CERTIFICATE_SECRET" --query SecretString --output text \
-    2>"$out/problem") || die "can't read the secret $MAIL_CERTIFICATE_SECRET: $(paste --serial --delimiters=' ' "$out/problem")"
+  text=$(secret_text "$MAIL_CERTIFICATE_SECRET") || exit
   jq --exit-status 'type == "object"' <<<"$text" >/dev/null 2>&1 || die "the secret $MAIL_CERTIFICATE_SECRET is no JSON object"
   printf '%s\n' "$text"
 }
