@@ -121,17 +121,20 @@ export function controlSuite(system: () => System): void {
     }, 90_000);
 
     // Whoever brought it would bring it again: it arrived twice when a busy node took more than a second for it.
-    test('lets a delivery that is under way come to its end', async () => {
+    test('lets a delivery that is under way come to its end, and meanwhile sessions go on', async () => {
       const [, other] = nodes();
+      const session = await open(home, moves);
       const delivery = await beginDelivery(passes);
       await other.shell('pkill -STOP -x lmtp');
       await home.shell('touch /tmp/go-on');
       await move();
       const released = control(home, 'release');
       await sleep(2500);
+      await session.imap('NOOP');
       await other.shell('pkill -CONT -x lmtp');
       expect(await delivery.ends).toMatch(/^250 /m);
       expect(await released).toMatch(/^ok [1-9]\d*$/);
+      await expect(session.imap('NOOP')).rejects.toThrow();
     }, 90_000);
 
     test('what asks for a mailbox after that is refused, whoever let it in', async () => {

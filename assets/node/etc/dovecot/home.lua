@@ -14,6 +14,8 @@ local secret
 local HOP_PORT = { imap = 10993, pop3 = 10995, sieve = 14190, lmtp = 10024 }
 local HOP_PORTS = {}
 for _, port in pairs(HOP_PORT) do HOP_PORTS[port] = true end
+-- What Dovecot sends on to another node when the one that it asked says so.
+local REFERRED = { imap = true, pop3 = true }
 
 -- Unsigned 64-bit FNV-1a of node, NUL, user, and MurmurHash3's finalizer. agent/src/ring/home.ts computes the same.
 local function score(user, node)
@@ -72,20 +74,17 @@ function read_ring(path)
   return ring
 end
 
--- What to do with a user: "here", the address of another node, or nil and why not.
-function decide(ring, user, by_hop)
+-- Where a user is served: "here", the address of another node, or nil, why not, and whether it will be here in a moment.
+function decide(ring, user)
   if ring == nil then return nil, "this node does not know its ring yet" end
   if ring.state ~= "serving" then return nil, "this node is fenced" end
   local home, shard = home_in(ring, user, ring.node)
   if home == nil then
     return nil, shard and "no node has " .. shard .. " in ring " .. ring.version or "the ring is empty"
   end
-  if home ~= ring.self then
-    if by_hop then return nil, "the home is " .. home .. " in ring " .. ring.version end
-    return home
-  end
+  if home ~= ring.self then return home end
   if ring.settled ~= "yes" and home_in(ring, user, ring.was) ~= ring.self then
-    return nil, "the mailbox is moving to this node, ring " .. ring.version .. " is not settled"
+    return nil, "the mailbox is moving to this node, ring " .. ring.version .. " is not settled", true
   end
   return "here"
 end
@@ -154,7 +153,17 @@ function auth_passdb_lookup(request)
   -- Any node queues mail; only what opens a mailbox has a home.
   if protocol == "smtp" or protocol == "submission" then return dovecot.auth.PASSDB_RESULT_OK, {} end
 
-  local where, why = decide(read_ring(settings.ring), request.user:lower(), by_hop)
+  local ring = read_ring(settings.ring)
+  local where, why, is_moving = decide(ring, request.user:lower())
+  if by_hop and where ~= nil and where ~= "here" then
+    -- The other node did not know. When all nodes know this ring, two can't send a session to and fro.
+    if ring.settled == "yes" and REFERRED[protocol] then
+      return dovecot.auth.PASSDB_RESULT_OK, { nologin = "y", host = where, port = tostring(HOP_PORT[protocol]) }
+    end
+    where, why = nil, "the home is " .. where .. " in ring " .. ring.version
+  end
+  -- Its own hop refuses for as long, and Dovecot tries a hop again each second: the client waits and is not told.
+  if is_moving and not by_hop and protocol ~= "lmtp" then where = ring.self end
   if where == nil then return put_off(request, why) end
   if where == "here" then
     if protocol ~= "lmtp" and is_crowded(request.user:lower()) then return put_off(request, "the user has too many sessions") end
@@ -171,14 +180,15 @@ function auth_passdb_lookup(request)
     fields.proxy_mech = "plain"
     -- Bytes as they come: with 2.4.1's channels inside the connection one session of six stops answering.
     fields.proxy_no_multiplex = "y"
-    -- Connection, TLS and login together. Without a unit it would be seconds as well, whatever the manual says.
-    fields.proxy_timeout = "5s"
+    -- For all attempts together: a node that died is out of the ring by then. Without a unit it would be seconds as well, whatever
+    -- the manual says.
+    fields.proxy_timeout = "8s"
   end
   return dovecot.auth.PASSDB_RESULT_OK, fields
 end
 
 function auth_userdb_lookup(request)
-  local where, why = decide(read_ring(settings.ring), request.user:lower(), true)
+  local where, why = decide(read_ring(settings.ring), request.user:lower())
   if where == "here" then return dovecot.auth.USERDB_RESULT_OK, {} end
-  return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, request.user .. " refused: " .. why
+  return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, request.user .. " refused: " .. (why or "the home is " .. where)
 end
