@@ -82,6 +82,10 @@ function stackProps(config: MailConfig): MailStackProps {
     journal: config.journal ? {} : undefined,
     retention:
       config.retention && RetentionProfile.combine(...config.retention.map((name) => RetentionProfile[name]())),
+    restoreAccess: config.restoreAccess && {
+      sources: config.restoreAccess.sources,
+      rotateAfter: days(config.restoreAccess.rotateDays),
+    },
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,
   };

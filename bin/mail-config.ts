@@ -301,6 +301,13 @@ export interface MailConfig {
   readonly journal?: boolean;
 
   /**
+   * A login by which `mail-restore` opens every mailbox, docs/restore.md: from these IPv4 ranges only. `rotateDays` is the age at which
+   * its password is replaced, 30 unless it is set.
+   * @default - none
+   */
+  readonly restoreAccess?: { readonly sources: string[]; readonly rotateDays?: number };
+
+  /**
    * What says how long mail and logs must and may be kept; docs/retention.md. Several hold together.
    * @default - logs for a year and more, archived mail for ever
    */
@@ -386,6 +393,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   shieldAdvanced: isBoolean,
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
   journal: isBoolean,
+  restoreAccess: record({ sources: listOf(isString), rotateDays: optional(integer(1, 1000)) }),
   retention: listOf(oneOf(['gdpr', 'us', 'mlps3', 'iso27001'])),
   alarmEmail: matches(EMAIL, 'an address such as ops@example.net'),
   terminationProtection: isBoolean,

@@ -29,7 +29,7 @@ import { MailFiltering, MailFilteringOptions } from './filtering';
 import { MailFirewallOptions, MailNetwork } from './network';
 import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmThresholds, AlarmTopic, MailAlarms } from './observability';
-import { MailOperators, MailOperatorsOptions } from './operations';
+import { MailOperators, MailOperatorsOptions, RestoreAccess, RestoreAccessOptions } from './operations';
 import { checkZoneHolds } from './private/hosted-zone';
 import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
@@ -255,6 +255,12 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default - none: whoever has rights in the account
    */
   readonly operators?: MailOperatorsOptions;
+
+  /**
+   * A login by which `mail-restore` opens every mailbox, from named addresses only; docs/restore.md.
+   * @default - none: mail is got back with the user's own password
+   */
+  readonly restoreAccess?: RestoreAccessOptions;
 }
 
 /**
@@ -292,6 +298,9 @@ export class MailStack extends Stack {
 
   /** Roles of people; nothing unless asked for. */
   public readonly operators?: MailOperators;
+
+  /** Login of `mail-restore`; nothing unless asked for. */
+  public readonly restoreAccess?: RestoreAccess;
 
   public readonly leases: LeaseTable;
   public readonly alarms: MailAlarms;
@@ -413,6 +422,9 @@ export class MailStack extends Stack {
       hostedZones: [this.hostedZone],
       encryptionKey: this.encryptionKey,
     });
+    this.restoreAccess =
+      props.restoreAccess &&
+      new RestoreAccess(this, 'RestoreAccess', { ...props.restoreAccess, encryptionKey: this.encryptionKey });
     this.leases = new LeaseTable(this, 'Leases', { encryptionKey: this.encryptionKey });
 
     this.alarmTopic = new AlarmTopic(this, 'Alerts', {
@@ -452,6 +464,7 @@ export class MailStack extends Stack {
         ...(this.relay ? [this.relay.configuration] : []),
         ...(this.filtering ? [this.filtering.configuration] : []),
         ...(signs ? [this.dns!.dkimKey.configuration] : []),
+        ...(this.restoreAccess ? [this.restoreAccess.configuration] : []),
       ],
       shards: this.store.shards,
       targetGroups: this.edge.targetGroups,
@@ -493,6 +506,7 @@ export class MailStack extends Stack {
     this.archiveReplication?.addAlarms(this.alarmTopic);
     this.archiveCopy?.addAlarms(this.alarmTopic);
     this.filtering?.addAlarms(this.alarmTopic);
+    this.restoreAccess?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     this.relay?.addAlarms(this.alarmTopic);
     if (props.backup && this.store.storeArn) {
@@ -519,6 +533,7 @@ export class MailStack extends Stack {
         directory: this.directory,
         archive: this.archive,
         journal: this.journal,
+        restoreAccess: this.restoreAccess,
         logGroups: this.node.findAll().filter((child) => child instanceof LogGroup),
         encryptionKey: this.encryptionKey,
         sessionManager: props.sessionManager,

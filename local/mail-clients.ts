@@ -41,12 +41,14 @@ export function imapClient(view: ClientView, user: LocalUser, patience: Patience
   // ImapFlow hands all of this to tls.connect, though its types name only some of it.
   const tls = { ca: view.authority, servername: view.hostname, rejectUnauthorized: true };
   // Its types do not name the times that it takes.
-  const options: ConstructorParameters<typeof ImapFlow>[0] & Patience = {
+  const options: ConstructorParameters<typeof ImapFlow>[0] & Patience & { disableAutoEnable: boolean } = {
     ...patience,
     host: view.address,
     port: 993,
     secure: true,
     logger: false,
+    // Dovecot 2.4.1 wants names of folders in modified UTF-7 even after ENABLE UTF8=ACCEPT.
+    disableAutoEnable: true,
     tls,
     auth: { user: user.address, pass: user.password },
   };

@@ -13,13 +13,15 @@ await build({
   outfile: 'assets/node/agent/mail-agent.js',
 });
 
-// So does what checks a copy of the store (libexec/check-store).
-await build({
-  ...common,
-  target: 'node20',
-  entryPoints: ['bin/mail-check-store.ts'],
-  outfile: 'assets/node/agent/mail-check-store.js',
-});
+// So does what checks a copy of the store, and what gets mail back from it (libexec/check-store, libexec/restore-store).
+for (const command of ['mail-check-store', 'mail-restore']) {
+  await build({
+    ...common,
+    target: 'node20',
+    entryPoints: [`bin/${command}.ts`],
+    outfile: `assets/node/agent/${command}.js`,
+  });
+}
 
 // One folder per handler, so that each is an asset of its own. Handlers take the SDK with them: the version in the
 // Lambda runtime may lack an API that they call.

@@ -4,6 +4,7 @@
 # systemd units. Every failure ends with one line that says what was expected of whom.
 set -euo pipefail
 . "$(dirname "$0")/libexec/lib.sh"
+. "$(dirname "$0")/libexec/packages.sh"
 
 readonly ENVIRONMENT=/etc/mail-platform/env
 readonly STORE=/srv/mail-store
@@ -37,34 +38,6 @@ step() {
 
 has_changed() {
   grep --quiet --extended-regexp "$1" <<<"$changed"
-}
-
-install_packages() {
-  local wanted missing
-  mapfile -t wanted < <(cd "$PLATFORM_ROOT" && for part in . $MAIL_PARTS; do
-    grep --invert-match --extended-regexp '^(#|$)' "$part/packages.txt"
-  done)
-  mapfile -t missing < <(comm -23 <(printf '%s\n' "${wanted[@]}" | sort) \
-    <(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null | sed -n 's/^installed //p' | sort))
-  ((${#missing[@]} > 0)) || return 0
-
-  log "installing ${missing[*]}"
-  # Before Postfix's package gives itself the next free number.
-  systemd-sysusers "$PLATFORM_ROOT/etc/sysusers.d/mail-platform.conf"
-  # No daemon may run on its package's own configuration, which listens in clear.
-  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-  chmod 0755 /usr/sbin/policy-rc.d
-  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-  retry 5 10 install_missing "${missing[@]}" || die "can't install ${missing[*]} from Debian's mirror"
-  rm -f /usr/sbin/policy-rc.d
-}
-
-install_missing() {
-  # cloud-init and apt's own timers may hold the lock.
-  local options=(--quiet=2 --option DPkg::Lock::Timeout=120 --option Acquire::Retries=3)
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get "${options[@]}" update &&
-    apt-get "${options[@]}" --option Dpkg::Options::=--force-confold install --no-install-recommends --yes "$@" >/dev/null
 }
 
 # Ends the boot on a store whose mailboxes have another format.
@@ -101,6 +74,7 @@ configure() {
   if has_changed '^/etc/systemd/system/'; then systemctl daemon-reload; fi
 
   ! has_part signing || systemd-tmpfiles --create mail-signing.conf
+  ! has_part restoring || systemd-tmpfiles --create mail-restoring.conf
 
   # NFSv4.1 needs no port mapper; certificates are renewed by mail-certificate.timer; sockets belong to Dovecot itself;
   # ClamAV and Valkey have units of ours.
@@ -255,6 +229,8 @@ start_services() {
   [[ -z ${MAIL_RELAY:-} ]] || optional+=(mail-relay-password.timer)
   # While the provider is away, its keys of before go on.
   [[ -z ${MAIL_TOKEN_ISSUER:-} ]] || optional+=(mail-token-keys.timer)
+  # Without the password nobody gets mail back for others; users don't need it.
+  ! has_part restoring || optional+=(mail-restore-password.timer)
   choose_filter_units
   enable_units "${units[@]}" "${optional[@]}"
   if has_changed '^/etc/systemd/system/dovecot.service.d/'; then

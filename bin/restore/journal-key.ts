@@ -46,9 +46,24 @@ export function tagOf(address: string): string {
  * The topmost line of a Postfix is ours: what a sender wrote is below it, and what Dovecot adds when it delivers names no Postfix.
  */
 export function queueIdOf(header: string): string | undefined {
-  for (const line of header.replace(/\r?\n[ \t]+/g, ' ').split(/\r?\n/)) {
-    if (/^Received:/i.test(line) && line.includes('(Postfix')) {
-      return OURS.exec(line)?.[1];
+  return accepted(header)?.queueId;
+}
+
+/**
+ * What tells a message of a mailbox from all others by its header and size: the queue id and how long the message was when it was
+ * accepted, whatever lines delivery put on top; of what came in otherwise, such as by IMAP, digest of the header and size.
+ */
+export function identityOf(header: Buffer, size: number): string {
+  const { queueId, offset } = accepted(header.toString('latin1')) ?? { offset: 0 };
+  const name = queueId ?? createHash('sha256').update(header).digest('base64');
+  return `${name} ${queueId === undefined ? size : size - offset}`;
+}
+
+/** The topmost line of a Postfix, where it is and the queue id in it. */
+function accepted(header: string): { readonly offset: number; readonly queueId?: string } | undefined {
+  for (const { 0: line, index } of header.matchAll(/^Received:[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*/gim)) {
+    if (line.includes('(Postfix')) {
+      return { offset: index, queueId: OURS.exec(line.replace(/\r?\n[ \t]+/g, ' '))?.[1] };
     }
   }
   return undefined;

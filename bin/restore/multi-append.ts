@@ -1,10 +1,12 @@
 import type { ImapFlow } from 'imapflow';
 import { encodePath, formatDateTime } from 'imapflow/lib/tools.js';
 
-/** A message for a folder, with its time there. */
+/** A message for a folder, with its time and flags there. */
 export interface Appended {
   readonly message: Buffer;
   readonly date: Date;
+  /** Such as `\\Seen`, and keywords. */
+  readonly flags: readonly string[];
 }
 
 /** What ImapFlow's own commands use and its types don't name. */
@@ -23,13 +25,8 @@ export function canAppendMany({ capabilities }: ImapFlow): boolean {
  * @see https://www.rfc-editor.org/rfc/rfc3502 and https://www.rfc-editor.org/rfc/rfc7888 for `{size+}`
  * @throws what the server answers, as ImapFlow has it, with `serverResponseCode`
  */
-export async function appendMany(
-  client: ImapFlow,
-  path: string,
-  flags: readonly string[],
-  messages: readonly Appended[],
-): Promise<void> {
-  const parts = messages.flatMap(({ message, date }) => {
+export async function appendMany(client: ImapFlow, path: string, messages: readonly Appended[]): Promise<void> {
+  const parts = messages.flatMap(({ message, date, flags }) => {
     // A literal with NUL must say so: https://www.rfc-editor.org/rfc/rfc3516
     const literal8 = message.includes(0) ? '~' : '';
     return [

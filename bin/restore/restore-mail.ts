@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { subjectOf } from '../users/user-file';
 import { Budget } from './budget';
+import { ImapServer, RefusedError } from './imap-server';
 import { JournalKey, parseKey, tagOf } from './journal-key';
 import { BrokenError, JournalMessage, messageIdOf, readMessage } from './journal-message';
 import { JournalReader, Tier } from './journal-reader';
-import { ImapServer, Mailbox, RefusedError } from './mailbox';
+import { Mailbox } from './mailbox';
 
 /** Mailboxes that are open at once; beyond it the one that was used least recently is closed. */
 const OPEN_MAX = 100;
@@ -105,6 +106,27 @@ export interface RestoreReport extends Readonly<Counts> {
   /** Messages restored, each second. */
   readonly perSecond: number;
   readonly dryRun: boolean;
+}
+
+/** Two reports of one restore, from one source and then from another. */
+export function sumOf(first: RestoreReport, second: RestoreReport): RestoreReport {
+  const sum: { -readonly [Name in keyof RestoreReport]: RestoreReport[Name] } = { ...second };
+  for (const name of [
+    'looked',
+    'found',
+    'restored',
+    'duplicates',
+    'broken',
+    'waiting',
+    'failed',
+    'missing',
+    'bytes',
+  ] as const) {
+    sum[name] += first[name];
+  }
+  // Both count from the beginning.
+  sum.seconds = Math.max(first.seconds, second.seconds);
+  return { ...sum, perSecond: Math.round(sum.restored / Math.max(sum.seconds, 0.001)) };
 }
 
 /** Gets mail back from the journal into mailboxes. Begun again after whatever end, it goes on where it was. */

@@ -11,6 +11,7 @@ import { MailFleet } from '../node';
 import { onlySignedBy } from '../security/key-policy';
 import { NodeSessions } from './node-sessions';
 import { people } from './people';
+import { RestoreAccess } from './restore-access';
 
 /** Who may do what, each unless nobody is named. */
 export interface MailOperatorsOptions {
@@ -52,7 +53,7 @@ export interface MailOperatorsOptions {
   readonly erasure?: boolean;
 
   /**
-   * Whether operators may read the journal, to get mail back with `mail-restore`.
+   * Whether operators may read the journal, to get mail back with `mail-restore`, and the password of its own login if there is one.
    * @default false
    */
   readonly restore?: boolean;
@@ -74,6 +75,12 @@ export interface MailOperatorsProps extends MailOperatorsOptions {
    * @default - none
    */
   readonly journal?: MailJournal;
+
+  /**
+   * Login of `mail-restore`.
+   * @default - none
+   */
+  readonly restoreAccess?: RestoreAccess;
 
   /**
    * Logs that operators and auditors read.
@@ -152,7 +159,7 @@ export class MailOperators extends Construct {
     });
   }
 
-  private letOperate(role: Role, { fleet, journal, restore, logGroups = [] }: MailOperatorsProps): void {
+  private letOperate(role: Role, { fleet, journal, restore, restoreAccess, logGroups = [] }: MailOperatorsProps): void {
     const { partition, region, account } = Stack.of(this);
     // The id in the middle is given by AWS; the name alone is unique in account and region.
     const groups = fleet.autoScalingGroups.map(
@@ -200,7 +207,9 @@ export class MailOperators extends Construct {
     this.sessions?.attachTo(this.createPolicy('SessionsPolicy', 'Mail operators: shells on nodes', role));
     this.letRead('OperatorLogsPolicy', 'Mail operators: alarms and logs', role, logGroups);
     if (restore) {
-      journal!.grantRestore(this.createPolicy('RestorePolicy', 'Mail operators: get mail back', role));
+      const policy = this.createPolicy('RestorePolicy', 'Mail operators: get mail back', role);
+      journal!.grantRestore(policy);
+      restoreAccess?.grantLogin(policy);
     }
   }
 

@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { buildSync } from 'esbuild';
 import { Budget } from '../../bin/restore/budget';
-import { arrivalOf, hourFolder, parseKey, queueIdOf, tagOf } from '../../bin/restore/journal-key';
+import { arrivalOf, hourFolder, identityOf, parseKey, queueIdOf, tagOf } from '../../bin/restore/journal-key';
 import { messageIdOf, readMessage, StoredObject } from '../../bin/restore/journal-message';
 import { JournalReader } from '../../bin/restore/journal-reader';
+import { notThere } from '../../bin/restore/restore-store';
+import { CopiedMessage } from '../../bin/restore/store-copy';
 import { JournalBench, queueIdAt } from '../support/journal';
 import { MotoServer, startMotoServer } from '../support/moto-server';
 
@@ -73,6 +75,49 @@ describe('the queue id of a message in a mailbox', () => {
     ['without', 'Message-ID: <a@b>\r\n'],
     ['with a short one of some Postfix, whatever is below', `Received: by x (Postfix) id 4F1A2B3C4D; x\r\n${ours}`],
   ])('%s there is none', (_name, header) => expect(queueIdOf(header)).toBeUndefined());
+});
+
+describe('a message of a copy', () => {
+  const size = 5000;
+  const accepted = Buffer.from(`Received: by mx (Postfix) id ${QUEUE_ID}; Sun\r\nSubject: a\r\n`);
+  const added = 'Return-Path: <x@example.net>\r\n';
+  const delivered = Buffer.concat([Buffer.from(added), accepted]);
+
+  test('is the same whatever delivery put on top, and another when it is cut off', () => {
+    expect(identityOf(delivered, size + added.length)).toBe(identityOf(accepted, size));
+    expect(identityOf(delivered, size)).not.toBe(identityOf(accepted, size));
+  });
+
+  test('that came in by IMAP is told by its whole header and its size', () => {
+    const own = Buffer.from('Subject: a\r\n');
+    expect(identityOf(own, size)).toBe(identityOf(Buffer.from(own), size));
+    expect(identityOf(own, size)).not.toBe(identityOf(own, size + 1));
+    expect(identityOf(own, size)).not.toBe(identityOf(Buffer.from('subject: a\r\n'), size));
+  });
+
+  const one = (identity: string, folder: string): CopiedMessage => ({
+    ...{ identity, folder, uid: 1, size, flags: [], date: new Date(AT) },
+  });
+  const missing = (copies: CopiedMessage[], live: [string, ...string[]][], below = '') => {
+    const places = new Map(live.map(([identity, ...paths]) => [identity, paths]));
+    const target = (folder: string) => below + folder;
+    return notThere(copies, { places, target, trash: 'Trash' }).map(({ identity, folder }) => `${identity} ${folder}`);
+  };
+
+  test.each<[string, CopiedMessage[], [string, ...string[]][], string[]]>([
+    ['is missing', [one('a', 'INBOX')], [], ['a INBOX']],
+    ['is there', [one('a', 'INBOX')], [['a', 'INBOX']], []],
+    ['was moved', [one('a', 'INBOX')], [['a', 'Archive']], []],
+    ['is in Trash', [one('a', 'INBOX')], [['a', 'Trash']], ['a INBOX']],
+    ['is in Trash, as in the copy', [one('a', 'Trash')], [['a', 'Trash']], []],
+    ['of two one is there', [one('a', 'INBOX'), one('a', 'Archive')], [['a', 'Archive']], ['a INBOX']],
+    ['twice in a folder, once there', [one('a', 'INBOX'), one('a', 'INBOX')], [['a', 'INBOX']], ['a INBOX']],
+    ['of two one was moved', [one('a', 'INBOX'), one('a', 'Sent')], [['a', 'Sent', 'Work']], []],
+  ])('%s', (_name, copies, live, expected) => expect(missing(copies, live)).toEqual(expected));
+
+  test('is looked for where it is put, too', () => {
+    expect(missing([one('a', 'INBOX'), one('a', 'Work')], [['a', 'Back/Work']], 'Back/')).toEqual(['a INBOX']);
+  });
 });
 
 describe('memory', () => {
@@ -234,9 +279,10 @@ describe('the command', () => {
   const JOURNAL = ['--journal', 's3://journal'];
   const IMAP = ['--imap', 'imaps://mail.example.com'];
   const BOB = ['--user', 'bob@example.com'];
+  const STORE = ['--store', 'imaps://copy.example.com', '--store-password', '/dev/null'];
 
   test.each([
-    ['the journal is missing', [...IMAP, ...BOB], '--journal is missing'],
+    ['no source is given', [...IMAP, ...BOB], '--journal or --store is missing'],
     ['the journal is no bucket', ['--journal', 'x', ...IMAP, ...BOB], 'journal must be an address such as s3://bucket'],
     ['the IMAP server is missing', [...JOURNAL, ...BOB], '--imap is missing'],
     ['its URL is not one of IMAP', [...JOURNAL, '--imap', 'https://x', ...BOB], '--imap must be imaps://host'],
@@ -260,6 +306,20 @@ describe('the command', () => {
       [...JOURNAL, ...IMAP, ...BOB, '--tier', 'fast'],
       '--tier must be Standard, Bulk, Expedited',
     ],
+    [
+      'an option is for the other source',
+      [...JOURNAL, ...IMAP, ...BOB, '--from-folder', 'x'],
+      '--from-folder goes with --store',
+    ],
+    ['an option is for the journal', [...STORE, ...IMAP, ...BOB, '--seen'], '--seen goes with --journal only'],
+    [
+      'the copy is in clear elsewhere',
+      ['--store', 'imap://192.0.2.1', ...IMAP, ...BOB],
+      '--store must be imaps://host',
+    ],
+    ['the copy has no password', ['--store', 'imaps://x', ...IMAP, ...BOB], '--store-password is missing'],
+    ['a domain of a copy has no list', [...STORE, ...IMAP, '--domain', 'x.com'], '--domain needs --store-users'],
+    ['both have no time of the copy', [...STORE, ...JOURNAL, ...IMAP, ...BOB], 'needs --from, when the copy was made'],
     ['a number is none', [...JOURNAL, ...IMAP, ...BOB, '--connections', '0'], '--connections must be a whole number'],
   ])(
     'fails when %s',

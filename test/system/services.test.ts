@@ -3,11 +3,13 @@ import { erasureSuite } from './erasure.suite';
 import { filteringSuite } from './filtering.suite';
 import { journalSuite } from './journal.suite';
 import { relaySuite } from './relay.suite';
+import { restoreAccessSuite } from './restore-access.suite';
 import { restoreSuite } from './restore.suite';
 import { securitySuite } from './security.suite';
 import { signInSuite } from './sign-in.suite';
 import { sourcesSuite } from './sources.suite';
 import { storeCheckSuite } from './store-check.suite';
+import { storeRestoreSuite } from './store-restore.suite';
 import { useSystem } from './system';
 
 /** What is built on the nodes, and attacks on them. */
@@ -15,7 +17,9 @@ const system = useSystem(path.join(__dirname, 'services.config.ts'));
 
 describe('journal', () => journalSuite(system));
 describe('restore', () => restoreSuite(system));
+describe('restore access', () => restoreAccessSuite(system));
 describe('restored store', () => storeCheckSuite(system));
+describe('copy of the store', () => storeRestoreSuite(system));
 describe('erasure', () => erasureSuite(system));
 describe('relay', () => relaySuite(system));
 describe('sign-in', () => signInSuite(system));

@@ -29,6 +29,29 @@ secret_text() {
     die "can't read the secret $1: $(paste --serial --delimiters=' ' <<<"$problem")"
 }
 
+# secret_password ID: the password of a secret {"password": …}, which a machine made.
+secret_password() {
+  local text password
+  text=$(secret_text "$1")
+  password=$(jq --exit-status --raw-output '.password | strings' <<<"$text" 2>/dev/null) ||
+    die "the secret $1 has no text field password"
+  [[ $password =~ ^[!-~]{32,}$ ]] || die "the password in $1 must be 32 or more printable characters without a space"
+  printf '%s\n' "$password"
+}
+
+# salted_hash: salted SHA-512 of standard input as Dovecot has it, base64 of digest and salt.
+salted_hash() {
+  python3 -c 'import base64, hashlib, os, sys
+salt = os.urandom(16)
+print(base64.b64encode(hashlib.sha512(sys.stdin.buffer.read() + salt).digest() + salt).decode())'
+}
+
+# give_dovecot FILE: replaces it with standard input, for root and Dovecot to read.
+give_dovecot() {
+  install --mode=0640 --group=dovecot /dev/stdin "$1.new"
+  mv "$1.new" "$1"
+}
+
 # retry TIMES SECONDS COMMAND...: runs the command until it succeeds, that many times, with a pause between.
 retry() {
   local times=$1 pause=$2 attempt
@@ -96,6 +119,10 @@ load_environment() {
   if [[ -n ${MAIL_JOURNAL_BUCKET:-} ]]; then
     check_key MAIL_JOURNAL_BUCKET '[a-z0-9.-]+'
     check_key MAIL_JOURNAL_WAITING_MAX '[1-9][0-9]*'
+  fi
+  if [[ -n ${MAIL_RESTORE_SECRET:-} ]]; then
+    check_key MAIL_RESTORE_SECRET '.+'
+    check_key MAIL_RESTORE_SOURCES "$range( $range)*"
   fi
   if [[ -n ${MAIL_RELAY:-} ]]; then
     check_key MAIL_RELAY 'ses'
@@ -254,6 +281,7 @@ derive_filter() {
     [[ $MAIL_VIRUS_SCAN != yes ]] || MAIL_VIRUS_SCAN_ENABLED=true
     [[ $MAIL_FILTER_OUTAGE != defer ]] || MAIL_DEFER_UNSCANNED=true
   fi
+  [[ -z ${MAIL_RESTORE_SECRET:-} ]] || MAIL_PARTS+=' restoring'
   export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED
 }
 

@@ -17,6 +17,11 @@ for _, port in pairs(HOP_PORT) do HOP_PORTS[port] = true end
 -- What Dovecot sends on to another node when the one that it asked says so.
 local REFERRED = { imap = true, pop3 = true }
 
+-- What a node calls itself on the hop; and who gets mail back for others, at the node that took the login (26-restore.conf) and on the
+-- hop from there.
+local NODE = "mail-node@nodes"
+local RESTORER, RESTORER_BY_HOP = "mail-restore@operators", "mail-restore@nodes"
+
 -- Unsigned 64-bit FNV-1a of node, NUL, user, and MurmurHash3's finalizer. agent/src/ring/home.ts computes the same.
 local function score(user, node)
   local hash = 0xcbf29ce484222325
@@ -139,14 +144,17 @@ end
 function auth_passdb_lookup(request)
   local protocol = request.protocol
   local by_hop = HOP_PORTS[tonumber(request.real_local_port)] == true
-  local by_master = (request.master_user or "") ~= ""
+  local master = request.master_user or ""
+  local restores = master ~= "" and master == (by_hop and RESTORER_BY_HOP or RESTORER)
 
   -- The password of the hop opens every mailbox: good on the hop's ports only, and nothing else is good there.
   if by_hop and not in_network(request.real_remote_ip or "", settings.network) then
     -- Not "unknown": LMTP would deliver here to a user whom only the passdb does not know.
     return refuse(request, "the hop is for the node network")
   end
-  if by_master ~= (by_hop and protocol ~= "lmtp") then
+  if restores then
+    if protocol ~= "imap" then return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "mail is got back by IMAP only" end
+  elseif master ~= (by_hop and protocol ~= "lmtp" and NODE or "") then
     return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "login of a node outside the hop, or of a user on it"
   end
 
@@ -166,7 +174,11 @@ function auth_passdb_lookup(request)
   if is_moving and not by_hop and protocol ~= "lmtp" then where = ring.self end
   if where == nil then return put_off(request, why) end
   if where == "here" then
-    if protocol ~= "lmtp" and is_crowded(request.user:lower()) then return put_off(request, "the user has too many sessions") end
+    if restores then
+      request:log_info(request.user .. " opened to get mail back, from " .. (request.remote_ip or "nowhere"))
+    elseif protocol ~= "lmtp" and is_crowded(request.user:lower()) then
+      return put_off(request, "the user has too many sessions")
+    end
     return dovecot.auth.PASSDB_RESULT_OK, {}
   end
 
@@ -175,7 +187,7 @@ function auth_passdb_lookup(request)
   local fields = { proxy = "y", host = where, port = tostring(port), ssl = "any-cert" }
   if protocol ~= "lmtp" then
     if secret == nil then return put_off(request, "no password for the hop to " .. where) end
-    fields.master = "mail-node@nodes"
+    fields.master = restores and RESTORER_BY_HOP or NODE
     fields.pass = secret
     fields.proxy_mech = "plain"
     -- Bytes as they come: with 2.4.1's channels inside the connection one session of six stops answering.

@@ -1,0 +1,148 @@
+import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { ManagedPolicy, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { CfnRotationSchedule, Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { ITopic } from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import { acknowledge } from '../compliance';
+import { NodeConfiguration } from '../node/node-configuration';
+import { parseCidrs } from '../private/cidr';
+import { HandlerFunction } from '../private/handler-function';
+import { readSecret, rotateSecret } from '../private/secret-access';
+import { addTopicAlarm } from '../private/topic-alarm';
+
+/** From where, and for how long with one password, mail is got back. */
+export interface RestoreAccessOptions {
+  /** IPv4 ranges that `mail-restore` logs in from, as nodes see them, such as `192.0.2.7/32`. */
+  readonly sources: string[];
+
+  /**
+   * Age at which the password is replaced, whole days, 1 to 1000.
+   * @default Duration.days(30)
+   */
+  readonly rotateAfter?: Duration;
+}
+
+/** Properties of `RestoreAccess`. */
+export interface RestoreAccessProps extends RestoreAccessOptions {
+  /** Key for the password, and for the logs of the function that rotates it. */
+  readonly encryptionKey: IKey;
+}
+
+/**
+ * A login for `mail-restore` that opens every mailbox: `ADDRESS*mail-restore@operators`, by IMAP and from named addresses only, with
+ * a password in a secret that is rotated (docs/restore.md). Each mailbox that it opens is a line in its node's log.
+ *
+ * @throws when there is no source, when one can't be read, overlaps another or is the whole internet, or when a time is out of range
+ */
+export class RestoreAccess extends Construct {
+  /** `{"password"}`. */
+  public readonly secret: Secret;
+
+  /** What nodes need to check it. */
+  public readonly configuration: NodeConfiguration;
+
+  private readonly handler: HandlerFunction;
+
+  constructor(scope: Construct, id: string, props: RestoreAccessProps) {
+    super(scope, id);
+    checkSources(props.sources);
+    const rotateAfter = props.rotateAfter ?? Duration.days(30);
+    const days = rotateAfter.toDays({ integral: false });
+    if (!Number.isInteger(days) || days < 1 || days > 1000) {
+      throw new Error(`rotateAfter must be 1 to 1000 whole days, got ${days}`);
+    }
+    this.secret = new Secret(this, 'Secret', {
+      description: 'Password of mail-restore, which opens every mailbox: {"password"}',
+      encryptionKey: props.encryptionKey,
+      generateSecretString: {
+        secretStringTemplate: '{}',
+        generateStringKey: 'password',
+        passwordLength: 48,
+        excludePunctuation: true,
+      },
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    this.configuration = {
+      environment: { MAIL_RESTORE_SECRET: this.secret.secretArn, MAIL_RESTORE_SOURCES: props.sources.join(' ') },
+      statements: readSecret(this, this.secret),
+    };
+    this.handler = new HandlerFunction(this, 'Handler', {
+      handler: 'password-rotation',
+      description: 'Rotates the password of mail-restore',
+      encryptionKey: props.encryptionKey,
+      statements: [
+        ...rotateSecret(this, this.secret),
+        new PolicyStatement({ actions: ['secretsmanager:GetRandomPassword'], resources: ['*'] }),
+      ],
+      calls:
+        'Secrets Manager calls this function and repeats a rotation that failed, which raises an alarm ' +
+        '(test/operations/password-rotation.test.ts). It talks to Secrets Manager only, over TLS.',
+    });
+    acknowledge(this.handler, {
+      id: 'AwsSolutions-IAM5[Resource::*]',
+      reason:
+        'secretsmanager:GetRandomPassword has no resource: it makes a random password and reads nothing ' +
+        '(test/operations/restore-access.test.ts).',
+    });
+    this.rotate(days);
+    new CfnOutput(this, 'SecretOutput', {
+      value: this.secret.secretArn,
+      description: "Password of mail-restore --login '{user}*mail-restore@operators'",
+    }).overrideLogicalId('RestoreSecretArn');
+  }
+
+  /** Lets somebody read the password, and with it all mail. */
+  public grantLogin(policy: ManagedPolicy): void {
+    policy.addStatements(...readSecret(this, this.secret));
+  }
+
+  /** Steps of rotations that failed. Sum. */
+  public metricFailures(options?: MetricOptions): Metric {
+    return this.handler.function.metricErrors({ statistic: Stats.SUM, period: Duration.hours(1), ...options });
+  }
+
+  /**
+   * Adds the alarm `RotationFailed`.
+   *
+   * @param topic where it goes
+   */
+  public addAlarms(topic: ITopic): void {
+    addTopicAlarm(this, 'RotationFailed', topic, {
+      metric: this.metricFailures(),
+      threshold: 1,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      treatMissingData: TreatMissingData.NOT_BREACHING,
+      alarmDescription:
+        'The password of mail-restore could not be rotated; the one in use stays good. Check first: the log of the ' +
+        'function for the step that failed.',
+    });
+  }
+
+  private rotate(automaticallyAfterDays: number): void {
+    this.handler.function.addPermission('SecretsManager', {
+      principal: new ServicePrincipal('secretsmanager.amazonaws.com'),
+      sourceAccount: Stack.of(this).account,
+      sourceArn: this.secret.secretArn,
+    });
+    const schedule = new CfnRotationSchedule(this, 'Rotation', {
+      secretId: this.secret.secretArn,
+      rotationLambdaArn: this.handler.function.functionArn,
+      rotationRules: { automaticallyAfterDays },
+      rotateImmediatelyOnUpdate: false,
+    });
+    schedule.node.addDependency(this.handler);
+  }
+}
+
+function checkSources(sources: string[]): void {
+  if (sources.length === 0) {
+    throw new Error('restoreAccess.sources must have one range or more, got none; leave restoreAccess out to close it');
+  }
+  for (const { prefix, text } of parseCidrs('restoreAccess.sources', sources)) {
+    if (prefix === 0) {
+      throw new Error(`restoreAccess.sources must be less than the whole internet, got ${text}; name the addresses`);
+    }
+  }
+}
