@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
+import { Annotations, Duration, RemovalPolicy, Stack, StackProps, Token } from 'aws-cdk-lib';
 import { IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -385,6 +385,8 @@ export class MailStack extends Stack {
       props.journal &&
       new MailJournal(this, 'Journal', {
         ...props.journal,
+        packs: this.packsWanted(props),
+        expireAfter: retention?.longest(RetentionSubject.JOURNAL),
         bucket: this.archive.bucket,
         encryptionKey: this.archive.encryptionKey,
         logEncryptionKey: this.encryptionKey,
@@ -606,6 +608,24 @@ export class MailStack extends Stack {
       );
     }
     return sizing;
+  }
+
+  /** Packs save where mail goes to Glacier for long, and originals can be deleted. */
+  private packsWanted({ journal, archiveLock, archiveBucket, retention }: MailStackProps): boolean {
+    const isLocked = archiveLock?.defaultRetention !== undefined;
+    if (isLocked && journal?.packs) {
+      throw new Error(
+        'journal.packs must be off where archiveLock keeps the originals, which would then be paid for twice; remove one',
+      );
+    }
+    if (isLocked && journal?.packs === undefined) {
+      Annotations.of(this).addInfoV2(
+        'cdk-mail-platform:noPacks',
+        'small messages of the journal stay single objects, because archiveLock keeps them (docs/journal.md, "Packs")',
+      );
+    }
+    const kept = retention?.longest(RetentionSubject.JOURNAL)?.toDays() ?? Infinity;
+    return journal?.packs ?? (!isLocked && !archiveBucket && kept >= 365);
   }
 }
 

@@ -145,7 +145,7 @@ async function checkIntegrity(
 /** The message of the journal, checked against its digests; nothing when it is not there, or not to be read now. */
 async function recordedMessage(journal: JournalReader, queueId: string): Promise<Buffer | undefined> {
   for await (const key of journal.keysOf(queueId)) {
-    const stored = await journal.read(key.key, async () => true);
+    const stored = await journal.read(key, async () => true);
     if (stored === undefined || stored === 'archived') continue;
     try {
       return (await readMessage(key, stored)).message;

@@ -1,3 +1,4 @@
+import { eraseFromPacks } from './erase-packs';
 import { tagOf } from '../restore/journal-key';
 import type { JournalVersions, ObjectVersion, VersionFacts } from './journal-versions';
 import type { WorkLog } from './work-log';
@@ -29,6 +30,8 @@ export interface JournalErasure {
   looked: number;
   /** Versions deleted, with SHA-256 of the object where S3 had it; in a dry run, what would be. */
   readonly deleted: { readonly key: string; readonly versionId: string; readonly sha256?: string }[];
+  /** Packs and indexes of packs that were written anew, because something of the person was in them, or never counted. */
+  readonly rewritten: { readonly key: string; readonly versionId: string; readonly sha256?: string }[];
   /** Versions that a lock keeps, and until when. */
   readonly locked: { readonly key: string; readonly versionId: string; readonly until: string }[];
   /** Versions under a legal hold. */
@@ -51,7 +54,7 @@ export async function eraseFromJournal(
 ): Promise<JournalErasure> {
   const { bucket } = journal;
   const result: JournalErasure = {
-    ...{ bucket, looked: 0, deleted: [], locked: [], held: [], refused: [], shared: 0 },
+    ...{ bucket, looked: 0, deleted: [], rewritten: [], locked: [], held: [], refused: [], shared: 0 },
   };
   const own = new Set(person.addresses.map(tagOf));
   const others = new Set(person.others.map(tagOf).filter((tag) => !own.has(tag)));
@@ -90,11 +93,6 @@ export async function eraseFromJournal(
     result.deleted.push(entry);
   };
 
-  // Of what an earlier run was about to delete nothing may be left.
-  for (const entry of log.intended(bucket)) {
-    const version = { ...entry, isMarker: false };
-    if ((await journal.facts(version)) === undefined) result.deleted.push(entry);
-  }
   const versions = journal.all();
   const worker = async () => {
     for (;;) {
@@ -107,7 +105,27 @@ export async function eraseFromJournal(
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  // After the objects: what was moved into a pack meanwhile is there.
+  const whose = (metadata: Readonly<Record<string, string>>) => ownerOf(metadata, own, others);
+  await eraseFromPacks(journal, whose, log, options, result);
+  await addEarlier(journal, log, result);
   return result;
+}
+
+/** Adds what earlier runs deleted, and what was an object and in a pack only once. */
+async function addEarlier(journal: JournalVersions, log: WorkLog, result: JournalErasure): Promise<void> {
+  const told = new Set([...result.deleted, ...result.rewritten].map(({ key, versionId }) => `${key} ${versionId}`));
+  const gone = new Map<string, boolean>();
+  for (const { pack, rewritten, ...entry } of log.intended(result.bucket)) {
+    const name = `${entry.key} ${entry.versionId}`;
+    const where = pack ?? entry;
+    const place = `${where.key} ${where.versionId}`;
+    if (told.has(name)) continue;
+    if (!gone.has(place)) gone.set(place, (await journal.facts(where)) === undefined);
+    if (!gone.get(place)) continue;
+    told.add(name);
+    (rewritten ? result.rewritten : result.deleted).push(entry);
+  }
 }
 
 /** Whose a message is. One to so many that metadata has no room for all counts as others', too. */

@@ -1,12 +1,16 @@
 import {
   DeleteObjectCommand,
+  GetObjectCommand,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectVersionsCommand,
   type ListObjectVersionsCommandOutput,
+  RestoreObjectCommand,
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
+import { PackBucket } from '../../handlers/packs/pack-bucket';
+import { dayOf, PACKS } from '../../handlers/packs/pack-names';
 import { isOwnS3 } from '../../handlers/support/s3-endpoint';
 
 /** One version of an object of the journal, or a mark that it was deleted. */
@@ -14,6 +18,12 @@ export interface ObjectVersion {
   readonly key: string;
   readonly versionId: string;
   readonly isMarker: boolean;
+}
+
+/** A version of a pack, or of the index of one. */
+export interface PackVersion extends ObjectVersion {
+  /** By S3's clock. */
+  readonly lastModified: Date;
 }
 
 /** What S3 tells of a version without it being read. */
@@ -30,6 +40,8 @@ export interface VersionFacts {
 
 /** All versions of a journal's objects, to be deleted. */
 export class JournalVersions {
+  /** The same bucket, to read and write packs. */
+  public readonly packs: PackBucket;
   private readonly client: S3Client;
 
   /** @param bucket its name */
@@ -38,30 +50,53 @@ export class JournalVersions {
     client?: S3Client,
   ) {
     this.client = client ?? new S3Client({ forcePathStyle: isOwnS3(), maxAttempts: 6 });
+    this.packs = new PackBucket(this.client, bucket);
   }
 
-  public async *all(): AsyncGenerator<ObjectVersion> {
+  /** Of the journal's objects. */
+  public all(): AsyncGenerator<ObjectVersion> {
+    return this.below('journal/');
+  }
+
+  /** Of packs and their indexes, those of a day at a time. */
+  public async *packDays(): AsyncGenerator<{ readonly day: string; readonly versions: PackVersion[] }> {
+    let day: string | undefined;
+    let versions: PackVersion[] = [];
+    for await (const version of this.below(PACKS)) {
+      const itsDay = dayOf(version.key);
+      if (itsDay === undefined) continue;
+      if (day !== undefined && itsDay !== day) {
+        yield { day, versions };
+        versions = [];
+      }
+      day = itsDay;
+      versions.push(version);
+    }
+    if (day !== undefined) yield { day, versions };
+  }
+
+  private async *below(Prefix: string): AsyncGenerator<PackVersion> {
     let page: ListObjectVersionsCommandOutput | undefined;
     do {
       page = await this.explained(() =>
         this.client.send(
           new ListObjectVersionsCommand({
-            ...{ Bucket: this.bucket, Prefix: 'journal/' },
+            ...{ Bucket: this.bucket, Prefix },
             ...{ KeyMarker: page?.NextKeyMarker, VersionIdMarker: page?.NextVersionIdMarker },
           }),
         ),
       );
-      for (const { Key, VersionId } of page.Versions ?? []) {
-        yield { key: Key!, versionId: VersionId!, isMarker: false };
+      for (const { Key, VersionId, LastModified } of page.Versions ?? []) {
+        yield { key: Key!, versionId: VersionId!, lastModified: LastModified!, isMarker: false };
       }
-      for (const { Key, VersionId } of page.DeleteMarkers ?? []) {
-        yield { key: Key!, versionId: VersionId!, isMarker: true };
+      for (const { Key, VersionId, LastModified } of page.DeleteMarkers ?? []) {
+        yield { key: Key!, versionId: VersionId!, lastModified: LastModified!, isMarker: true };
       }
     } while (page.IsTruncated);
   }
 
   /** Nothing when there is no such version any more. */
-  public async facts({ key, versionId }: ObjectVersion): Promise<VersionFacts | undefined> {
+  public async facts({ key, versionId }: Omit<ObjectVersion, 'isMarker'>): Promise<VersionFacts | undefined> {
     const Bucket = this.bucket;
     let head: HeadObjectCommandOutput;
     try {
@@ -83,7 +118,7 @@ export class JournalVersions {
   }
 
   /** @returns false when Object Lock, or whoever gives rights, forbids it */
-  public async delete({ key, versionId }: ObjectVersion, liftGovernance: boolean): Promise<boolean> {
+  public async delete({ key, versionId }: Omit<ObjectVersion, 'isMarker'>, liftGovernance: boolean): Promise<boolean> {
     try {
       await this.client.send(
         new DeleteObjectCommand({
@@ -96,6 +131,28 @@ export class JournalVersions {
       if (nameOf(error) === 'AccessDenied') return false;
       throw this.explain(error);
     }
+  }
+
+  /**
+   * All of a pack; `archived` when it had to be asked for, which was done: it can be read for two days from 12 hours on.
+   * Nothing when it is not there.
+   */
+  public async readPack({ key, versionId }: PackVersion): Promise<Buffer | 'archived' | undefined> {
+    const object = { Bucket: this.bucket, Key: key, VersionId: versionId };
+    try {
+      const { Body } = await this.client.send(new GetObjectCommand(object));
+      return Buffer.from(await Body!.transformToByteArray());
+    } catch (error) {
+      if (['NoSuchKey', 'NoSuchVersion'].includes(nameOf(error) ?? '')) return undefined;
+      if (nameOf(error) !== 'InvalidObjectState') throw this.explain(error);
+    }
+    try {
+      const RestoreRequest = { Days: 2, GlacierJobParameters: { Tier: 'Standard' } } as const;
+      await this.client.send(new RestoreObjectCommand({ ...object, RestoreRequest }));
+    } catch (error) {
+      if (nameOf(error) !== 'RestoreAlreadyInProgress') throw this.explain(error);
+    }
+    return 'archived';
   }
 
   private async explained<T>(work: () => Promise<T>): Promise<T> {
@@ -111,8 +168,9 @@ export class JournalVersions {
     if (name === undefined) return error;
     if (['AccessDenied', 'Forbidden', '403'].includes(name)) {
       return new Error(
-        `no permission for s3://${this.bucket}/journal; it takes s3:ListBucketVersions, s3:GetObjectVersion, s3:DeleteObjectVersion, ` +
-          's3:GetObjectRetention, s3:GetObjectLegalHold, and s3:BypassGovernanceRetention where a lock is to be lifted',
+        `no permission for s3://${this.bucket}/journal or packs; it takes s3:ListBucketVersions, s3:GetObjectVersion, ` +
+          's3:DeleteObjectVersion, s3:GetObjectRetention, s3:GetObjectLegalHold, for packs s3:GetObject, s3:PutObject, ' +
+          's3:RestoreObject, s3:ListBucket, kms:GenerateDataKey, and s3:BypassGovernanceRetention where a lock is to be lifted',
       );
     }
     return new Error(`s3://${this.bucket}: ${name}: ${(error as Error).message}`);

@@ -2,7 +2,7 @@ import { KeyObject } from 'node:crypto';
 import { batchOfPart, BrokenEvidenceError, Entry, parseEntry, partsOfHour } from '../../handlers/evidence/chain/entry';
 import { isSignedBy, manifestKey, parseManifest } from '../../handlers/evidence/chain/manifest';
 import { inclusionPath, leafHash, rootFromPath } from '../../handlers/evidence/chain/merkle';
-import { EvidenceSource } from './source';
+import { EvidenceSource } from '../../handlers/evidence/evidence-source';
 import { entriesOf, hourOfMessage } from './verify-chain';
 
 const FORMAT = 'cdk-mail-platform/evidence-proof/1';

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { S3Client } from '@aws-sdk/client-s3';
 import { Entry } from '../../handlers/evidence/chain/entry';
-import { EvidenceReader } from '../../handlers/evidence/chain/head';
 import { sequenceOf } from '../../handlers/evidence/chain/manifest';
-import { JournalBucket, UnreadableError } from '../../handlers/evidence/journal-bucket';
-import { isOwnS3 } from '../../handlers/support/s3-endpoint';
+import { sha256 } from '../../handlers/evidence/chain/merkle';
+import { BucketSource, EvidenceSource } from '../../handlers/evidence/evidence-source';
+import { PackedMessages } from '../../handlers/packs/packed-messages';
 
 /**
  * How journal objects are looked at: read whole, by the checksum that S3 keeps of what was uploaded, or not at all.
@@ -15,12 +14,6 @@ import { isOwnS3 } from '../../handlers/support/s3-endpoint';
  * nobody.
  */
 export type ObjectCheck = 'read' | 'checksum' | 'none';
-
-/** The journal and its evidence: the bucket, or a folder with a copy of it. */
-export interface EvidenceSource extends EvidenceReader {
-  /** SHA-256 of the version, hexadecimal; nothing when it is not there. */
-  digestOf(entry: Entry, check: 'read' | 'checksum'): Promise<string | undefined>;
-}
 
 /** A source, and the batch that its address names. */
 export interface Location {
@@ -49,35 +42,10 @@ export function locate(address: string): Location {
   return { source: new BucketSource(bucket), sequence };
 }
 
-class BucketSource implements EvidenceSource {
-  private readonly bucket: JournalBucket;
-
-  constructor(name: string) {
-    this.bucket = new JournalBucket(new S3Client({ forcePathStyle: isOwnS3(), maxAttempts: 6 }), name);
-  }
-
-  public read(key: string): Promise<Buffer | undefined> {
-    return this.bucket.read(key);
-  }
-
-  public children(folder: string): Promise<string[]> {
-    return this.bucket.children(folder);
-  }
-
-  public async digestOf(entry: Entry, check: 'read' | 'checksum'): Promise<string | undefined> {
-    try {
-      return await (check === 'read' ? this.bucket.contentDigestOf(entry) : this.bucket.digestOf(entry));
-    } catch (error) {
-      if (error instanceof UnreadableError && !error.message.endsWith('InvalidObjectState')) {
-        return undefined;
-      }
-      throw error;
-    }
-  }
-}
-
 /** Files as `aws s3 sync s3://bucket folder` copies them. Of an object it has the latest version only. */
 class FolderSource implements EvidenceSource {
+  private readonly packed = new PackedMessages(this);
+
   constructor(private readonly root: string) {}
 
   public read(key: string): Promise<Buffer | undefined> {
@@ -89,7 +57,26 @@ class FolderSource implements EvidenceSource {
     return entries.map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort();
   }
 
-  public async digestOf({ key }: Entry): Promise<string | undefined> {
+  public async part(key: string, offset: number, size: number): Promise<Buffer | undefined> {
+    const file = await open(join(this.root, key)).catch(missing);
+    if (!file) return undefined;
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(size), 0, size, offset);
+      return buffer.subarray(0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  }
+
+  public async digestOf({ key, versionId }: Entry): Promise<string | undefined> {
+    const single = await this.digestOfFile(key);
+    if (single !== undefined) return single;
+    const message = await this.packed.find(key, versionId);
+    const content = message && (await this.packed.read(message));
+    return content && sha256(content).toString('hex');
+  }
+
+  private async digestOfFile(key: string): Promise<string | undefined> {
     try {
       const hash = createHash('sha256');
       for await (const chunk of createReadStream(join(this.root, key))) {

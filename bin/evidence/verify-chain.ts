@@ -4,7 +4,8 @@ import { EvidenceReader } from '../../handlers/evidence/chain/head';
 import { hashOf, isSignedBy, manifestKey, parseManifest, SignedManifest } from '../../handlers/evidence/chain/manifest';
 import { leafHash, MerkleTree } from '../../handlers/evidence/chain/merkle';
 import { inOrder } from '../../handlers/evidence/in-order';
-import { EvidenceSource, ObjectCheck } from './source';
+import { EvidenceSource } from '../../handlers/evidence/evidence-source';
+import { ObjectCheck } from './source';
 
 /** A batch that somebody noted down earlier. */
 export interface KnownBatch {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { PackedMessage } from '../../handlers/packs/packed-messages';
 
 // Long queue ids of Postfix: https://www.postfix.org/postconf.5.html#enable_long_queue_ids
 const DIGITS = '0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz';
@@ -16,6 +17,8 @@ export interface JournalKey {
   readonly arrival: number;
   /** Bytes of an object that can be read at once, where the listing said so. */
   readonly size?: number;
+  /** Where it is, when it is in a pack and no object any more. */
+  readonly packed?: PackedMessage;
 }
 
 /** @returns nothing when the name is not one of the journal's */

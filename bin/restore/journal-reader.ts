@@ -6,6 +6,10 @@ import {
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
+import { JournalBucket } from '../../handlers/evidence/journal-bucket';
+import { dayFolders } from '../../handlers/packs/day-folders';
+import { PackedMessage, PackedMessages } from '../../handlers/packs/packed-messages';
+import { dayOf, PACKS } from '../../handlers/packs/pack-names';
 import { isOwnS3 } from '../../handlers/support/s3-endpoint';
 import { arrivalOf, hourFolder, JournalKey, parseKey } from './journal-key';
 import { BrokenError, StoredObject } from './journal-message';
@@ -20,6 +24,8 @@ const FROZEN: readonly string[] = ['GLACIER', 'DEEP_ARCHIVE'];
 /** The journal's bucket, only to read. */
 export class JournalReader {
   private readonly bucket: string;
+  private readonly source: JournalBucket;
+  private readonly packed: PackedMessages;
 
   /**
    * @param location `s3://bucket`
@@ -35,33 +41,46 @@ export class JournalReader {
       throw new Error(`journal must be an address such as s3://bucket, got ${JSON.stringify(location)}`);
     }
     this.bucket = bucket;
+    this.source = new JournalBucket(client, bucket);
+    this.packed = new PackedMessages(this.source);
   }
 
-  /** Messages that were accepted at `from` or later and before `to`, by the hour. */
+  /**
+   * Messages that were accepted at `from` or later and before `to`, a day's objects by the hour, and then those of the day that
+   * are in packs. Keeps the names of a day's objects in memory.
+   */
   public async *keys(from: Date, to: Date): AsyncGenerator<JournalKey> {
-    const pages = paginateListObjectsV2(
-      { client: this.client },
-      { Bucket: this.bucket, Prefix: 'journal/', StartAfter: hourFolder(from) },
-    );
-    const last = hourFolder(to);
+    const isMeant = (key?: JournalKey) => key && key.arrival >= from.getTime() && key.arrival < to.getTime();
+    const looked = new Set<string>();
+    let day: string | undefined;
+    let objects = new Set<string>();
     try {
-      for await (const { Contents = [] } of pages) {
-        for (const { Key, Size, StorageClass } of Contents) {
-          if (Key! > last && !Key!.startsWith(last)) return;
-          const key = parseKey(Key!);
-          if (key && key.arrival >= from.getTime() && key.arrival < to.getTime()) {
-            yield FROZEN.includes(StorageClass ?? '') ? key : { ...key, size: Size };
-          }
+      for await (const key of this.objects(from, to)) {
+        const itsDay = dayOf(key.key)!;
+        if (itsDay !== day) {
+          // After the day's objects: what is moved into a pack meanwhile is seen in one place at least.
+          if (day !== undefined) yield* this.inPacks(day, objects, isMeant);
+          looked.add(itsDay);
+          day = itsDay;
+          objects = new Set();
         }
+        objects.add(key.key);
+        if (isMeant(key)) yield key;
+      }
+      if (day !== undefined) yield* this.inPacks(day, objects, isMeant);
+      const [first, last] = [from, to].map((time) => dayOf(hourFolder(time))!);
+      for (const other of await dayFolders(this.source, PACKS)) {
+        if (other >= first && other <= last && !looked.has(other)) yield* this.inPacks(other, new Set(), isMeant);
       }
     } catch (error) {
       throw this.explain(error);
     }
   }
 
-  /** Objects of the message that was accepted under this id: one, or more when the same was stored with different contents. */
+  /** Messages that were accepted under this id: one, or more when the same was stored with different contents. */
   public async *keysOf(queueId: string): AsyncGenerator<JournalKey> {
     const Prefix = `${hourFolder(new Date(arrivalOf(queueId)))}${queueId}-`;
+    const objects = new Set<string>();
     try {
       for await (const { Contents = [] } of paginateListObjectsV2(
         { client: this.client },
@@ -69,65 +88,127 @@ export class JournalReader {
       )) {
         for (const { Key } of Contents) {
           const key = parseKey(Key!);
+          objects.add(Key!);
           if (key) yield key;
         }
+      }
+      for await (const packed of this.packed.beginningWith(Prefix)) {
+        const key = parseKey(packed.key);
+        if (key && !objects.has(packed.key)) yield { ...key, packed };
       }
     } catch (error) {
       throw this.explain(error);
     }
   }
 
-  /** Metadata of an object, also of one in Deep Archive; nothing when there is no such object. */
-  public async metadata(key: string): Promise<Readonly<Record<string, string>> | undefined> {
+  /** Metadata of a message, also of one in Deep Archive; nothing when there is no such message. */
+  public async metadata(key: JournalKey): Promise<Readonly<Record<string, string>> | undefined> {
+    if (key.packed) return key.packed.metadata;
     try {
-      const { Metadata } = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }));
+      const { Metadata } = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key.key }));
       return Metadata ?? {};
     } catch (error) {
-      if (nameOf(error) === 'NotFound' || nameOf(error) === 'NoSuchKey') return undefined;
+      if (nameOf(error) === 'NotFound' || nameOf(error) === 'NoSuchKey') return (await this.findAnew(key))?.metadata;
       throw this.explain(error);
     }
   }
 
   /**
-   * The object; `archived` when it must be asked for first; nothing when there is no such object.
+   * The message as it was stored, from its object or out of its pack; `archived` when it must be asked for first; nothing when
+   * there is no such message.
    *
-   * @param begin asked, with its metadata and the message's bytes, whether the object shall be read; may take its time
+   * @param begin asked, with its metadata and the message's bytes, whether it shall be read; may take its time
    * @returns nothing, too, when it shall not
-   * @throws BrokenError when it is not what S3 has the checksum of
+   * @throws BrokenError when it is not what S3, or the pack's index, has the checksum of
    */
   public async read(
-    key: string,
+    key: JournalKey,
     begin: (metadata: Readonly<Record<string, string>>, bytes: number) => Promise<boolean>,
   ): Promise<StoredObject | 'archived' | undefined> {
     try {
-      const object = await this.client.send(
-        new GetObjectCommand({ Bucket: this.bucket, Key: key, ChecksumMode: 'ENABLED' }),
-      );
-      const metadata = object.Metadata ?? {};
-      if (!(await begin(metadata, Number(metadata['message-size'] ?? object.ContentLength)))) {
-        // So that the connection can be used again.
-        await object.Body!.transformToByteArray().catch(() => undefined);
-        return undefined;
-      }
-      const body = Buffer.from(await object.Body!.transformToByteArray());
-      return { body, checksum: object.ChecksumSHA256, metadata };
+      return key.packed ? await this.readPart(key.packed, begin) : await this.readObject(key.key, begin);
     } catch (error) {
       if (nameOf(error) === 'InvalidObjectState') return 'archived';
-      if (nameOf(error) === 'NoSuchKey') return undefined;
+      if (nameOf(error) === 'NoSuchKey') {
+        const packed = await this.findAnew(key);
+        if (packed && packed.pack === key.packed?.pack) throw new BrokenError(`its pack ${packed.pack} is missing`);
+        return packed && this.read({ ...key, packed }, begin);
+      }
+      if (nameOf(error) === 'InvalidRange') throw new BrokenError('its pack ends before it');
       // The SDK compares the checksum as well, as it reads.
       if (error instanceof Error && /checksum mismatch/i.test(error.message)) throw new BrokenError(error.message);
       throw this.explain(error);
     }
   }
 
-  /** Has S3 bring an object back from Glacier, for `days`. Asking again changes nothing. */
-  public async ask(key: string, tier: Tier, days: number): Promise<void> {
+  /** Has S3 bring a message, or all of its pack, back from Glacier, for `days`. Asking again changes nothing. */
+  public async ask({ key, packed }: JournalKey, tier: Tier, days: number): Promise<void> {
+    const Key = packed?.pack ?? key;
     try {
       const RestoreRequest = { Days: days, GlacierJobParameters: { Tier: tier } };
-      await this.client.send(new RestoreObjectCommand({ Bucket: this.bucket, Key: key, RestoreRequest }));
+      await this.client.send(new RestoreObjectCommand({ Bucket: this.bucket, Key, RestoreRequest }));
     } catch (error) {
       if (nameOf(error) !== 'RestoreAlreadyInProgress') throw this.explain(error);
     }
+  }
+
+  private async *objects(from: Date, to: Date): AsyncGenerator<JournalKey> {
+    const pages = paginateListObjectsV2(
+      { client: this.client },
+      { Bucket: this.bucket, Prefix: 'journal/', StartAfter: hourFolder(from) },
+    );
+    const last = hourFolder(to);
+    for await (const { Contents = [] } of pages) {
+      for (const { Key, Size, StorageClass } of Contents) {
+        if (Key! > last && !Key!.startsWith(last)) return;
+        const key = parseKey(Key!);
+        if (key) yield FROZEN.includes(StorageClass ?? '') ? key : { ...key, size: Size };
+      }
+    }
+  }
+
+  private async *inPacks(
+    day: string,
+    without: ReadonlySet<string>,
+    isMeant: (key?: JournalKey) => boolean | undefined,
+  ): AsyncGenerator<JournalKey> {
+    for await (const packed of this.packed.ofDay(day)) {
+      const key = parseKey(packed.key);
+      if (key && isMeant(key) && !without.has(packed.key)) yield { ...key, packed };
+    }
+  }
+
+  /** Where a message is now that was listed elsewhere: it was moved into a pack, or its pack was written anew. */
+  private findAnew({ key }: JournalKey): Promise<PackedMessage | undefined> {
+    return new PackedMessages(this.source).find(key);
+  }
+
+  private async readObject(
+    Key: string,
+    begin: (metadata: Readonly<Record<string, string>>, bytes: number) => Promise<boolean>,
+  ): Promise<StoredObject | undefined> {
+    const object = await this.client.send(new GetObjectCommand({ Bucket: this.bucket, Key, ChecksumMode: 'ENABLED' }));
+    const metadata = object.Metadata ?? {};
+    if (!(await begin(metadata, Number(metadata['message-size'] ?? object.ContentLength)))) {
+      // So that the connection can be used again.
+      await object.Body!.transformToByteArray().catch(() => undefined);
+      return undefined;
+    }
+    const body = Buffer.from(await object.Body!.transformToByteArray());
+    return { body, checksum: object.ChecksumSHA256, metadata };
+  }
+
+  private async readPart(
+    packed: PackedMessage,
+    begin: (metadata: Readonly<Record<string, string>>, bytes: number) => Promise<boolean>,
+  ): Promise<StoredObject | undefined> {
+    const { metadata, pack, offset, size, sha256 } = packed;
+    if (!(await begin(metadata, Number(metadata['message-size'] ?? size)))) return undefined;
+    const { Body } = await this.client.send(
+      new GetObjectCommand({ Bucket: this.bucket, Key: pack, Range: `bytes=${offset}-${offset + size - 1}` }),
+    );
+    const body = Buffer.from(await Body!.transformToByteArray());
+    return { body, checksum: Buffer.from(sha256, 'hex').toString('base64'), metadata };
   }
 
   private explain(error: unknown): unknown {
@@ -143,7 +224,7 @@ export class JournalReader {
       case 'Forbidden':
       case '403':
         return new Error(
-          `no permission for s3://${this.bucket}/journal; it takes s3:ListBucket, s3:GetObject, kms:Decrypt with its key, ` +
+          `no permission for s3://${this.bucket}/journal or packs; it takes s3:ListBucket, s3:GetObject, kms:Decrypt with its key, ` +
             'and s3:RestoreObject for what is in Glacier',
         );
       default:

@@ -242,20 +242,20 @@ export class Restore {
     const byMetadata = selection.user !== undefined && !this.options.envelopes;
     const isSmall = (key.size ?? Infinity) <= SMALL;
     if (byMetadata && !isSmall) {
-      const metadata = await journal.metadata(key.key);
+      const metadata = await journal.metadata(key);
       // All that was there need not be read, or brought back from Glacier.
       if (metadata === undefined || !(await this.isWanted(key, metadata))) return;
     }
     let release = () => {};
     try {
-      const stored = await journal.read(key.key, async (metadata, bytes) => {
+      const stored = await journal.read(key, async (metadata, bytes) => {
         if (byMetadata && isSmall && !(await this.isWanted(key, metadata))) return false;
         release = await this.memory.take(bytes);
         return true;
       });
       if (stored === undefined) return;
       if (stored === 'archived') {
-        if (!dryRun) await journal.ask(key.key, tier, days);
+        if (!dryRun) await journal.ask(key, tier, days);
         this.archived.push(key);
         return;
       }

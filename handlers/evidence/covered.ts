@@ -28,12 +28,12 @@ export class CoveredHour {
     return new CoveredHour(cursors);
   }
 
-  /** Versions of a key that are attested. Ask for keys in ascending order only. */
-  public async versionsOf(key: string): Promise<Set<string>> {
-    const found = new Set<string>();
+  /** Versions of a key that are attested, each with its SHA-256. Ask for keys in ascending order only. */
+  public async versionsOf(key: string): Promise<Map<string, string>> {
+    const found = new Map<string, string>();
     for (const cursor of this.cursors) {
-      for (const versionId of await cursor.versionsOf(key)) {
-        found.add(versionId);
+      for (const { versionId, sha256 } of await cursor.versionsOf(key)) {
+        found.set(versionId, sha256);
       }
     }
     return found;
@@ -47,7 +47,7 @@ class Cursor {
 
   constructor(private readonly entries: AsyncGenerator<Known>) {}
 
-  public async versionsOf(key: string): Promise<string[]> {
+  public async versionsOf(key: string): Promise<Known[]> {
     if (!this.started) {
       this.started = true;
       await this.advance();
@@ -55,9 +55,9 @@ class Cursor {
     while (this.current && this.current.key < key) {
       await this.advance();
     }
-    const found: string[] = [];
+    const found: Known[] = [];
     while (this.current?.key === key) {
-      found.push(this.current.versionId);
+      found.push(this.current);
       await this.advance();
     }
     return found;
@@ -71,6 +71,7 @@ class Cursor {
 interface Known {
   readonly key: string;
   readonly versionId: string;
+  readonly sha256: string;
 }
 
 async function* entriesOf(reader: EvidenceReader, parts: Part[]): AsyncGenerator<Known> {

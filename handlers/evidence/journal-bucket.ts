@@ -3,12 +3,13 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  type ListObjectsV2CommandOutput,
   ListObjectVersionsCommand,
   PutObjectCommand,
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
-import { EvidenceReader } from './chain/head';
+import type { PackSource } from '../packs/packed-messages';
 
 /** A version of an object in the journal's part of the bucket. */
 export interface JournalVersion {
@@ -18,13 +19,15 @@ export interface JournalVersion {
   readonly size: number;
   /** By S3's clock. */
   readonly lastModified: Date;
+  /** Whether it is what a read without a version gets. */
+  readonly isLatest: boolean;
 }
 
 /** Thrown for an object that is there no more, or can't be read in its storage class. */
 export class UnreadableError extends Error {}
 
 /** The bucket with the journal and its evidence. */
-export class JournalBucket implements EvidenceReader {
+export class JournalBucket implements PackSource {
   private latestDate?: Date;
 
   constructor(
@@ -62,6 +65,19 @@ export class JournalBucket implements EvidenceReader {
     }
   }
 
+  public async part(key: string, offset: number, size: number): Promise<Buffer | undefined> {
+    const Range = `bytes=${offset}-${offset + size - 1}`;
+    try {
+      const { Body } = await this.s3.send(new GetObjectCommand({ Bucket: this.name, Key: key, Range }));
+      return Buffer.from(await Body!.transformToByteArray());
+    } catch (error) {
+      const name = error instanceof S3ServiceException ? error.name : '';
+      // InvalidRange: the object ends before.
+      if (['NoSuchKey', 'InvalidRange'].includes(name)) return undefined;
+      throw error;
+    }
+  }
+
   public async children(folder: string): Promise<string[]> {
     const found: string[] = [];
     let token: string | undefined;
@@ -82,9 +98,12 @@ export class JournalBucket implements EvidenceReader {
       const page: ListPage = await this.s3.send(
         new ListObjectVersionsCommand({ Bucket: this.name, Prefix: prefix, ...marker }),
       );
-      for (const { Key, VersionId, Size, LastModified } of page.Versions ?? []) {
+      for (const { Key, VersionId, Size, LastModified, IsLatest } of page.Versions ?? []) {
         if (after === undefined || Key! > after) {
-          yield { key: Key!, versionId: VersionId!, size: Size!, lastModified: LastModified! };
+          yield {
+            ...{ key: Key!, versionId: VersionId!, size: Size! },
+            ...{ lastModified: LastModified!, isLatest: IsLatest ?? false },
+          };
         }
       }
       marker = page.IsTruncated
@@ -93,12 +112,24 @@ export class JournalBucket implements EvidenceReader {
     }
   }
 
+  /** Objects below a prefix that are there now, sorted by key, those after the key `after`, which need not be there. */
+  public async *objects(prefix: string, after: string): AsyncGenerator<Pick<JournalVersion, 'key' | 'lastModified'>> {
+    let token: string | undefined;
+    do {
+      const page: ListObjectsV2CommandOutput = await this.s3.send(
+        new ListObjectsV2Command({ Bucket: this.name, Prefix: prefix, StartAfter: after, ContinuationToken: token }),
+      );
+      for (const { Key, LastModified } of page.Contents ?? []) yield { key: Key!, lastModified: LastModified! };
+      token = page.NextContinuationToken;
+    } while (token !== undefined);
+  }
+
   /**
    * SHA-256 of a version, hexadecimal: S3's own checksum, or computed from the content where S3 has none.
    *
    * @throws UnreadableError when there is no such version any more, or it is in a class that must be restored first
    */
-  public async digestOf(version: { key: string; versionId: string }): Promise<string> {
+  public async digestOf(version: { key: string; versionId?: string }): Promise<string> {
     const object = { Bucket: this.name, Key: version.key, VersionId: version.versionId };
     try {
       const head = await this.s3.send(new HeadObjectCommand({ ...object, ChecksumMode: 'ENABLED' }));
@@ -113,7 +144,7 @@ export class JournalBucket implements EvidenceReader {
   }
 
   /** The same, always computed from the content. */
-  public async contentDigestOf(version: { key: string; versionId: string }): Promise<string> {
+  public async contentDigestOf(version: { key: string; versionId?: string }): Promise<string> {
     try {
       const { Body } = await this.s3.send(
         new GetObjectCommand({ Bucket: this.name, Key: version.key, VersionId: version.versionId }),
@@ -163,9 +194,9 @@ type ListPage = Pick<
   'Versions' | 'IsTruncated' | 'NextKeyMarker' | 'NextVersionIdMarker'
 >;
 
-function unreadable(error: unknown, { key, versionId }: { key: string; versionId: string }): unknown {
+function unreadable(error: unknown, { key, versionId }: { key: string; versionId?: string }): unknown {
   const name = error instanceof S3ServiceException ? error.name : '';
   return ['NotFound', 'NoSuchKey', 'NoSuchVersion', 'InvalidObjectState'].includes(name)
-    ? new UnreadableError(`${key} (version ${versionId}): ${name}`)
+    ? new UnreadableError(`${key} (version ${versionId ?? 'that counts'}): ${name}`)
     : error;
 }

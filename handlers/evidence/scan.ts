@@ -68,7 +68,7 @@ export class Scan {
     let hour: string | undefined;
     let covered: CoveredHour | undefined;
     let key: string | undefined;
-    let known = new Set<string>();
+    let known = new Map<string, string>();
     for await (const version of versions) {
       const itsHour = hourOf(version.key);
       if (itsHour === undefined) {

@@ -17,7 +17,7 @@ import { readSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
 
 /** What is written once and never changed. */
-const FOLDERS = ['journal/', 'evidence/'];
+const FOLDERS = ['journal/', 'packs/', 'evidence/'];
 
 /** Where a copy outside AWS goes. */
 export interface ArchiveCopyOptions {

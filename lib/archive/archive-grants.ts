@@ -20,13 +20,18 @@ export function readFolder(grantee: IGrantable, bucket: IBucket, folder: string,
 
 /** Allows S3 to decrypt what the principal may read there. */
 export function decryptByS3(grantee: IGrantable, key?: IKey): Grant {
+  return useByS3(grantee, key, 'kms:Decrypt');
+}
+
+/** Allows S3 to use the key for the principal. */
+export function useByS3(grantee: IGrantable, key: IKey | undefined, ...actions: string[]): Grant {
   if (!key) {
     return Grant.drop(grantee, 'the bucket tells of no key');
   }
   const { region, urlSuffix } = Stack.of(key);
   return Grant.addToPrincipal({
     grantee,
-    actions: ['kms:Decrypt'],
+    actions,
     resourceArns: [key.keyArn],
     conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
   });

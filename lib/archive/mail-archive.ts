@@ -55,7 +55,7 @@ export interface MailArchiveProps extends ArchiveTiers {
   readonly objectLock?: ArchiveLock;
 
   /**
-   * When mail below `journal/` is deleted, with all its versions. Whole days.
+   * When mail below `journal/` and `packs/` is deleted, with all its versions. Whole days.
    * @default - never
    */
   readonly journalExpireAfter?: Duration;
@@ -120,6 +120,7 @@ export class MailArchive extends Construct {
       resourceArns: [this.bucket.bucketArn],
     })
       .combine(readFolder(grantee, this.bucket, 'journal/*', locks))
+      .combine(readFolder(grantee, this.bucket, 'packs/*', locks))
       .combine(readFolder(grantee, this.bucket, 'evidence/*', locks));
   }
 
@@ -139,7 +140,7 @@ export class MailArchive extends Construct {
           transitions: colder,
           abortIncompleteMultipartUploadAfter: Duration.days(7),
         },
-        ...(props.journalExpireAfter ? [expireJournal(props.journalExpireAfter)] : []),
+        ...(props.journalExpireAfter ? expireJournal(props.journalExpireAfter) : []),
       ],
     });
     acknowledgeOneRegion(bucket, 'Archived mail is versioned (test/archive/mail-archive.test.ts).');
@@ -183,7 +184,12 @@ function transition(
   return [];
 }
 
-/** Evidence of the journal, in the same bucket, stays. */
-function expireJournal(after: Duration): LifecycleRule {
-  return { id: 'expire-journal', prefix: 'journal/', expiration: after, noncurrentVersionExpiration: Duration.days(1) };
+/** Evidence of the journal, in the same bucket, stays. What is in a pack is a day older than the pack. */
+function expireJournal(after: Duration): LifecycleRule[] {
+  const noncurrentVersionExpiration = Duration.days(1);
+  const expiration = Duration.days(Math.max(1, after.toDays() - 1));
+  return [
+    { id: 'expire-journal', prefix: 'journal/', expiration: after, noncurrentVersionExpiration },
+    { id: 'expire-packs', prefix: 'packs/', expiration, noncurrentVersionExpiration },
+  ];
 }

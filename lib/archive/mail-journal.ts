@@ -9,8 +9,12 @@ import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
 import { addTopicAlarm } from '../private/topic-alarm';
-import { decryptByS3, readFolder } from './archive-grants';
+import { decryptByS3, readFolder, useByS3 } from './archive-grants';
 import { EvidenceChain } from './evidence-chain';
+import { JournalPacks } from './journal-packs';
+
+/** Age up to which messages go into packs where packs are deleted by their age: they may be kept so much longer. */
+const PACKED_BEFORE = Duration.days(3);
 
 /** What an owner chooses about the journal. */
 export interface MailJournalOptions {
@@ -19,6 +23,12 @@ export interface MailJournalOptions {
    * @default true
    */
   readonly evidence?: boolean;
+
+  /**
+   * Whether small messages are moved into packs a day later, and originals deleted; see `JournalPacks`.
+   * @default - of a `MailStack`: true for an archive of its own without a lock that keeps mail for a year or longer; else false
+   */
+  readonly packs?: boolean;
 
   /**
    * Mail that may wait for S3 on one node before the node puts new mail off (452), which senders then keep. 64 MiB or
@@ -49,6 +59,12 @@ export interface MailJournalProps extends MailJournalOptions {
   readonly encryptionKey?: IKey;
 
   /**
+   * When the bucket deletes mail; older messages than three days are then not moved into packs. Whole days.
+   * @default - never
+   */
+  readonly expireAfter?: Duration;
+
+  /**
    * Name of the cluster, the dimension `Cluster` of its metrics.
    * @default - name of the stack
    */
@@ -75,6 +91,9 @@ export class MailJournal extends Construct {
 
   /** Signed batches of evidence; nothing when they were not wanted. */
   public readonly evidence?: EvidenceChain;
+
+  /** What moves small messages into packs; nothing when that was not wanted. */
+  public readonly packs?: JournalPacks;
 
   private readonly bucket: IBucket;
   private readonly encryptionKey?: IKey;
@@ -115,27 +134,45 @@ export class MailJournal extends Construct {
         logEncryptionKey: props.logEncryptionKey,
       });
     }
+    if (props.packs) {
+      this.packs = new JournalPacks(this, 'Packs', {
+        bucket,
+        encryptionKey,
+        onlyAttested: this.evidence !== undefined,
+        maxAge: props.expireAfter && PACKED_BEFORE,
+        logEncryptionKey: props.logEncryptionKey,
+      });
+    }
   }
 
   /** Lets a principal read messages and ask for those in Glacier, to get mail back with `mail-restore`. */
   public grantRestore(grantee: IGrantable): Grant {
     return this.grantList(grantee, 's3:ListBucket')
       .combine(readFolder(grantee, this.bucket, 'journal/*', ['s3:GetObject', 's3:RestoreObject']))
+      .combine(readFolder(grantee, this.bucket, 'packs/*', ['s3:GetObject', 's3:RestoreObject']))
       .combine(decryptByS3(grantee, this.encryptionKey));
   }
 
-  /** Lets a principal read and delete versions of messages, with `mail-erase`. What is locked stays. */
+  /** Lets a principal read and delete versions of messages, and write packs anew without some, with `mail-erase`. What is locked stays. */
   public grantErase(grantee: IGrantable): Grant {
-    return this.grantList(grantee, 's3:ListBucketVersions')
+    const versions = [
+      's3:DeleteObjectVersion',
+      's3:GetObjectLegalHold',
+      's3:GetObjectRetention',
+      's3:GetObjectVersion',
+    ];
+    return this.grantList(grantee, 's3:ListBucket', 's3:ListBucketVersions')
+      .combine(readFolder(grantee, this.bucket, 'journal/*', versions))
+      .combine(readFolder(grantee, this.bucket, 'packs/*', [...versions, 's3:GetObject', 's3:RestoreObject']))
       .combine(
-        readFolder(grantee, this.bucket, 'journal/*', [
-          's3:DeleteObjectVersion',
-          's3:GetObjectLegalHold',
-          's3:GetObjectRetention',
-          's3:GetObjectVersion',
-        ]),
+        Grant.addToPrincipal({
+          grantee,
+          actions: ['s3:PutObject'],
+          resourceArns: [this.bucket.arnForObjects('packs/*')],
+          conditions: { Null: { 's3:if-none-match': 'false' } },
+        }),
       )
-      .combine(decryptByS3(grantee, this.encryptionKey));
+      .combine(useByS3(grantee, this.encryptionKey, 'kms:Decrypt', 'kms:GenerateDataKey'));
   }
 
   /** Messages stored; the sum over a period. */
@@ -159,7 +196,7 @@ export class MailJournal extends Construct {
   }
 
   /**
-   * Adds the alarms `Behind` and `Silent`, and those of the evidence.
+   * Adds the alarms `Behind` and `Silent`, and those of evidence and packs.
    *
    * @param topic where they go
    */
@@ -186,10 +223,11 @@ export class MailJournal extends Construct {
         'status mail-journal` on a node.',
     });
     this.evidence?.addAlarms(topic);
+    this.packs?.addAlarms(topic);
   }
 
-  private grantList(grantee: IGrantable, action: string): Grant {
-    return Grant.addToPrincipal({ grantee, actions: [action], resourceArns: [this.bucket.bucketArn] });
+  private grantList(grantee: IGrantable, ...actions: string[]): Grant {
+    return Grant.addToPrincipal({ grantee, actions, resourceArns: [this.bucket.bucketArn] });
   }
 
   private writeStatements(bucket: IBucket, key?: IKey): PolicyStatement[] {

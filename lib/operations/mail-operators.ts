@@ -279,7 +279,7 @@ export class MailOperators extends Construct {
         sid: 'NoMail',
         effect: Effect.DENY,
         actions: ['s3:GetObject', 's3:GetObjectVersion'],
-        resources: [archive.bucket.arnForObjects('journal/*')],
+        resources: ['journal/*', 'packs/*'].map((folder) => archive.bucket.arnForObjects(folder)),
       }),
       new PolicyStatement({
         sid: 'NoSecrets',

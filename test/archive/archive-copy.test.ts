@@ -30,7 +30,7 @@ describe.each(flagSets)('with $flags', ({ context }) => {
   archiveCopy(stack);
   const template = Template.fromStack(stack);
 
-  test('new objects of journal and evidence come to a queue', () => {
+  test('new objects of journal, packs and evidence come to a queue', () => {
     const archive = { Ref: 'ArchiveBucket49F1AC64' };
     expect(template.toJSON().Resources[archive.Ref].Properties.NotificationConfiguration).toEqual({
       EventBridgeConfiguration: { EventBridgeEnabled: true },
@@ -39,7 +39,10 @@ describe.each(flagSets)('with $flags', ({ context }) => {
       EventPattern: {
         source: ['aws.s3'],
         'detail-type': ['Object Created'],
-        detail: { bucket: { name: [archive] }, object: { key: [{ prefix: 'journal/' }, { prefix: 'evidence/' }] } },
+        detail: {
+          bucket: { name: [archive] },
+          object: { key: [{ prefix: 'journal/' }, { prefix: 'packs/' }, { prefix: 'evidence/' }] },
+        },
       },
       Targets: [Match.objectLike({ Arn: { 'Fn::GetAtt': [Match.stringLikeRegexp('^CopyQueue'), 'Arn'] } })],
     });
@@ -84,7 +87,7 @@ describe.each(flagSets)('with $flags', ({ context }) => {
   });
 });
 
-test('may read journal, evidence and one secret, and change nothing', () => {
+test('may read journal, packs, evidence and one secret, and change nothing', () => {
   const stack = testStack();
   archiveCopy(stack);
   const [policy] = Object.values(Template.fromStack(stack).findResources('AWS::IAM::ManagedPolicy'));
@@ -106,7 +109,7 @@ test('may read journal, evidence and one secret, and change nothing', () => {
   const below = (folder: string) => ({
     'Fn::Join': ['', [{ 'Fn::GetAtt': ['ArchiveBucket49F1AC64', 'Arn'] }, `/${folder}/*`]],
   });
-  expect(statements[1].Resource).toEqual([below('journal'), below('evidence')]);
+  expect(statements[1].Resource).toEqual([below('journal'), below('packs'), below('evidence')]);
   expect(statements[3].Resource).toEqual(SECRET);
 });
 

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,17 +7,23 @@ import { CreateKeyCommand, GetPublicKeyCommand, KMSClient } from '@aws-sdk/clien
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
+  GetObjectCommand,
   ListObjectVersionsCommand,
   PutBucketVersioningCommand,
   PutObjectCommand,
+  PutObjectLegalHoldCommand,
   type PutObjectCommandInput,
   S3Client,
 } from '@aws-sdk/client-s3';
 import { buildSync } from 'esbuild';
+import { BucketSource } from '../../handlers/evidence/evidence-source';
 import { tagOf } from '../../bin/restore/journal-key';
 import { UserDirectory } from '../../bin/users/user-directory';
 import { subjectOf } from '../../bin/users/user-file';
-import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy';
+import { PackBucket } from '../../handlers/packs/pack-bucket';
+import { packDay } from '../../handlers/packs/pack-day';
+import { PackedMessages } from '../../handlers/packs/packed-messages';
+import { type Fate, type FaultyProxy, type ProxiedRequest, startFaultyProxy } from '../support/faulty-proxy';
 import { type MotoServer, startMotoServer } from '../support/moto-server';
 
 // What nodes do is tested on nodes: test/system/erasure.suite.ts.
@@ -261,6 +268,146 @@ describe('mail-erase', () => {
     expect(stderr).toContain(`mail of ${BOB} was erased, or is about to be`);
     expect(status).toBe(1);
   }, 60_000);
+
+  describe('in packs', () => {
+    const DAY = '2026/01/02';
+    const KILOBYTES_12 = 12 << 10;
+    const WHOSE: [string, string[]][] = [
+      ['bob', [BOB]],
+      ['carol', [CAROL]],
+      ['both', [BOB, CAROL]],
+    ];
+
+    /** Six messages to each in one pack, as the function makes it; originals are gone. @returns what is in each */
+    const putPack = async () => {
+      const bodies = new Map<string, Buffer>();
+      for (let index = 0; index < 18; index++) {
+        const [name, to] = WHOSE[index % 3];
+        const Body = randomBytes(KILOBYTES_12);
+        const Key = `journal/${DAY}/09/${name}${index}.eml.zst`;
+        await put('', OUTSIDE, to, { Key, Body });
+        bodies.set(Key, Body);
+      }
+      proxy.ahead = 3 * 86_400_000;
+      const through = new S3Client({ ...moto.clientOptions, endpoint: proxy.url, forcePathStyle: true });
+      const limits = { onlyAttested: false, closing: () => false };
+      expect(await packDay(new PackBucket(through, bucket), DAY, limits)).toMatchObject({ packs: 1, messages: 18 });
+      proxy.ahead = 0;
+      through.destroy();
+      return bodies;
+    };
+
+    const packed = async () => {
+      const reader = new PackedMessages(new BucketSource(bucket, s3));
+      const found = new Map<string, Buffer | undefined>();
+      for await (const message of reader.ofDay(DAY)) found.set(message.key, await reader.read(message));
+      return found;
+    };
+
+    const without = (bodies: Map<string, Buffer>, ...names: string[]) =>
+      new Map([...bodies].filter(([key]) => !names.some((name) => new RegExp(`/${name}\\d`).test(key))));
+
+    /** Every byte that is stored of packs, old versions included. */
+    const storedPacks = async () => {
+      const { Versions = [] } = await s3.send(new ListObjectVersionsCommand({ Bucket: bucket, Prefix: 'packs/' }));
+      const all: Buffer[] = [];
+      for (const { Key, VersionId } of Versions) {
+        const { Body } = await s3.send(new GetObjectCommand({ Bucket: bucket, Key, VersionId }));
+        all.push(Buffer.from(await Body!.transformToByteArray()));
+      }
+      return { count: all.length, bytes: Buffer.concat(all) };
+    };
+
+    test("the person's messages go, those of others stay byte for byte, and nothing of the old pack is left", async () => {
+      await mark('begin', '--hours', '0');
+      const bodies = await putPack();
+      expect(await finish('--dry-run')).toMatchObject({ report: { deleted: 6, shared: 6, looked: 18 } });
+      expect((await packed()).size).toBe(18);
+      const done = await finish();
+      expect(done.stderr).toBe('');
+      expect(done).toMatchObject({ status: 0, report: { deleted: 6, shared: 6, complete: true } });
+      expect(await packed()).toEqual(without(bodies, 'bob'));
+      const { count, bytes } = await storedPacks();
+      expect(count).toBe(2);
+      for (const [key, body] of bodies) expect(bytes.includes(body)).toBe(!key.includes('/bob'));
+      expect(bytes.includes('bob')).toBe(false);
+      const { journals } = JSON.parse(readFileSync(join(folder, 'proof'), 'utf8').split('\n')[0]);
+      expect(journals[0].rewritten.map(({ key }: { key: string }) => key)).toEqual([
+        expect.stringMatching(/000001-000-[0-9a-f]{16}\.zst$/),
+        `packs/${DAY}/000001-000.jsonl`,
+      ]);
+      expect(journals[0].deleted).toHaveLength(6);
+
+      expect(await finish('--shared')).toMatchObject({ status: 0, report: { deleted: 6 } });
+      expect(await packed()).toEqual(without(bodies, 'bob', 'both'));
+      expect(await finish('--shared', '--also', CAROL)).toMatchObject({ status: 0, report: { deleted: 6 } });
+      expect((await storedPacks()).count).toBe(1); // an index that says that nothing is left, so that its number is not used again
+      expect(await packed()).toEqual(new Map());
+    }, 120_000);
+
+    test.each<[string, (at: number) => (request: ProxiedRequest) => Fate]>([
+      [
+        'before',
+        (at) =>
+          ({ number }) =>
+            number >= at ? 'cut' : 'pass',
+      ],
+      [
+        'after',
+        (at) =>
+          ({ number }) =>
+            number < at ? 'pass' : number === at ? 'lose answer' : 'cut',
+      ],
+    ])(
+      'killed %s each of its requests and run again: all of it is gone and proven, none of others',
+      async (_name, fate) => {
+        await mark('begin', '--hours', '0');
+        let at = 6; // those before only read
+        for (let died = true; died; at += 1) {
+          bucket = `killed-${++buckets}`;
+          await s3.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: true, ...PLACE }));
+          const bodies = await putPack();
+          proxy.behave(fate(at));
+          died = (await finish()).status !== 0;
+          proxy.behave();
+          const reader = await packed();
+          for (const [key, body] of without(bodies, 'bob')) expect(reader.get(key)).toEqual(body);
+          expect(await finish()).toMatchObject({ status: 0, report: { complete: true } });
+          expect(await packed()).toEqual(without(bodies, 'bob'));
+          const { count, bytes } = await storedPacks();
+          expect(count).toBe(2);
+          for (const [key, body] of bodies) expect(bytes.includes(body)).toBe(!key.includes('/bob'));
+          const { journals } = JSON.parse(readFileSync(join(folder, 'proof'), 'utf8').split('\n')[0]);
+          if (died) expect(journals[0].deleted).toHaveLength(6);
+          if (died) expect(journals[0].rewritten.length).toBeGreaterThanOrEqual(2);
+        }
+        // Pack, index, a confirmation of each, two deletions, a signature: fewer were not all steps.
+        expect(at).toBeGreaterThan(13);
+      },
+      300_000,
+    );
+
+    test('a lock on the pack keeps it, and is told; a pack in the making is not called erased', async () => {
+      await mark('begin', '--hours', '0');
+      await putPack();
+      const { Versions = [] } = await s3.send(new ListObjectVersionsCommand({ Bucket: bucket, Prefix: 'packs/' }));
+      const { Key, VersionId } = Versions.find((version) => version.Key!.endsWith('.zst'))!;
+      const hold = (Status: 'ON' | 'OFF') =>
+        s3.send(new PutObjectLegalHoldCommand({ Bucket: bucket, Key, VersionId, LegalHold: { Status } }));
+      await hold('ON');
+      expect(await finish()).toMatchObject({ status: 1, report: { held: 6, deleted: 0, complete: false } });
+      await hold('OFF');
+      const making = { Bucket: bucket, Key: `packs/${DAY}/000002-000-${'0'.repeat(16)}.zst`, Body: 'bob' };
+      await s3.send(new PutObjectCommand(making));
+      const early = await finish();
+      expect(early).toMatchObject({ status: 1, report: { deleted: 6, refused: 1, complete: false } });
+      expect(early.stderr).toContain('run this again in an hour');
+      proxy.ahead = 2 * 3_600_000;
+      expect(await finish()).toMatchObject({ status: 0, report: { complete: true } });
+      proxy.ahead = 0;
+      expect((await storedPacks()).bytes.includes('bob')).toBe(false);
+    }, 120_000);
+  });
 
   test('fails when the journal is not there', async () => {
     const { status, stderr } = await run([

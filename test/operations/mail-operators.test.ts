@@ -151,8 +151,8 @@ describe('rights', () => {
       's3:GetEncryptionConfiguration': [ARCHIVE],
       's3:GetLifecycleConfiguration': [ARCHIVE],
       's3:GetObject': [`${ARCHIVE}/evidence/*`],
-      's3:GetObjectLegalHold': [`${ARCHIVE}/evidence/*`, `${ARCHIVE}/journal/*`],
-      's3:GetObjectRetention': [`${ARCHIVE}/evidence/*`, `${ARCHIVE}/journal/*`],
+      's3:GetObjectLegalHold': [`${ARCHIVE}/evidence/*`, `${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
+      's3:GetObjectRetention': [`${ARCHIVE}/evidence/*`, `${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
       's3:ListBucket': [ARCHIVE],
       's3:ListBucketVersions': [ARCHIVE],
       'ssm:DescribeSessions': ['*'],
@@ -161,8 +161,8 @@ describe('rights', () => {
 
   test('auditors get no mail and no secret, even if somebody gives the role more', () => {
     expect(rights(template, 'Auditor', 'Deny')).toEqual({
-      's3:GetObject': [`${ARCHIVE}/journal/*`],
-      's3:GetObjectVersion': [`${ARCHIVE}/journal/*`],
+      's3:GetObject': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
+      's3:GetObjectVersion': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
       'secretsmanager:GetSecretValue': ['*'],
       'ssm:StartSession': ['*'],
     });
@@ -235,15 +235,15 @@ test('erasing and getting mail back are rights that operators have by choice', (
     'kms:GenerateDataKey': [KEY],
     'kms:GetPublicKey': ['<OperatorsErasureKey>'],
     'kms:Sign': ['<OperatorsErasureKey>'],
-    's3:DeleteObjectVersion': [`${ARCHIVE}/journal/*`],
-    's3:GetObject': [`${ARCHIVE}/journal/*`, `${USERS}/users`],
-    's3:GetObjectLegalHold': [`${ARCHIVE}/journal/*`],
-    's3:GetObjectRetention': [`${ARCHIVE}/journal/*`],
-    's3:GetObjectVersion': [`${ARCHIVE}/journal/*`],
+    's3:DeleteObjectVersion': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
+    's3:GetObject': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`, `${USERS}/users`],
+    's3:GetObjectLegalHold': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
+    's3:GetObjectRetention': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
+    's3:GetObjectVersion': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
     's3:ListBucket': [ARCHIVE, USERS],
     's3:ListBucketVersions': [ARCHIVE],
-    's3:PutObject': [`${USERS}/users`],
-    's3:RestoreObject': [`${ARCHIVE}/journal/*`],
+    's3:PutObject': [`${ARCHIVE}/packs/*`, `${USERS}/users`],
+    's3:RestoreObject': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
   });
   template.hasResource('AWS::KMS::Key', {
     DeletionPolicy: 'Retain',

@@ -9,6 +9,7 @@ import {
   ListObjectsV2Command,
   PutBucketVersioningCommand,
   PutObjectCommand,
+  PutObjectCommandInput,
   S3Client,
 } from '@aws-sdk/client-s3';
 import { handler } from '../../handlers/evidence';
@@ -48,6 +49,11 @@ export class EvidenceBench {
     this.kms = new KMSClient({ endpoint: this.moto.url });
   }
 
+  /** S3 and KMS past the proxy. */
+  public get motoUrl(): string {
+    return this.moto.url;
+  }
+
   public async stop(): Promise<void> {
     this.s3?.destroy();
     this.kms?.destroy();
@@ -64,6 +70,7 @@ export class EvidenceBench {
     await this.s3.send(
       new CreateBucketCommand({
         Bucket: this.bucket,
+        ObjectLockEnabledForBucket: true,
         CreateBucketConfiguration: { LocationConstraint: 'eu-central-1' },
       }),
     );
@@ -91,7 +98,12 @@ export class EvidenceBench {
   }
 
   /** Puts a message as a writer of the journal does. @returns its key */
-  public async message(id: string, hour = hourNow(), content = `message ${id}`): Promise<string> {
+  public async message(
+    id: string,
+    hour = hourNow(),
+    content: string | Buffer = `message ${id}`,
+    more: Partial<PutObjectCommandInput> = {},
+  ): Promise<string> {
     const key = `journal/${hour}/${id}.eml.zst`;
     const checksum = createHash('sha256').update(content).digest('base64');
     await this.s3.send(
@@ -102,6 +114,7 @@ export class EvidenceBench {
         ChecksumAlgorithm: 'SHA256',
         ChecksumSHA256: checksum,
         IfNoneMatch: '*',
+        ...more,
       }),
     );
     return key;

@@ -23,6 +23,8 @@ export interface FaultyProxy {
   readonly url: string;
   /** Requests since the last `behave`. */
   readonly seen: ProxiedRequest[];
+  /** How far the server's clock is ahead in its answers (`Date`), milliseconds. @default 0 */
+  ahead: number;
   /** From now on requests meet the fate that the function gives; without a function all pass. */
   behave(fate?: (request: ProxiedRequest) => Fate | Promise<Fate>): void;
   stop(): Promise<void>;
@@ -65,15 +67,17 @@ export async function startFaultyProxy(upstream: string): Promise<FaultyProxy> {
       if (fate === 'lose answer') {
         incoming.socket.destroy();
       } else {
-        outgoing.writeHead(status, headers).end(body);
+        const date = new Date(Date.now() + proxy.ahead).toUTCString();
+        outgoing.writeHead(status, { ...headers, ...(proxy.ahead && { date }) }).end(body);
       }
     }
   }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
+  const proxy: FaultyProxy = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
+    ahead: 0,
     behave(fate = () => 'pass') {
       seen.length = 0;
       fateOf = fate;
@@ -84,6 +88,7 @@ export async function startFaultyProxy(upstream: string): Promise<FaultyProxy> {
         server.closeAllConnections();
       }),
   };
+  return proxy;
 }
 
 interface Answer {
