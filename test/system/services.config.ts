@@ -1,10 +1,12 @@
 import { type MailConfig } from '../../bin/mail-config';
 import local from '../../local/mail.config';
 
-/** The local cluster with an identity provider, which sign-in.suite.ts runs. */
+/** The local cluster with an identity provider, which sign-in.suite.ts runs, and a list, which block-lists.suite.ts serves. */
 const config: MailConfig = {
   ...local,
   singleSignOn: { issuer: 'https://login.example.com', clientId: 'mail-clients' },
+  blockLists: { lists: [{ name: 'strangers', url: 'https://lists.example.com/strangers.txt' }] },
+  allow: { managesieve: { cidrs: ['198.51.100.0/24'] } },
 };
 
 export default config;
