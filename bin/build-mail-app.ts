@@ -4,8 +4,10 @@ import { AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Ch
 import {
   AccessSource,
   ArchiveLock,
+  BlockList,
   ConnectionLimits,
   EdgeTls,
+  MailBlockListsOptions,
   MailboxFormat,
   MailDnsOptions,
   MailFilteringOptions,
@@ -57,6 +59,7 @@ function stackProps(config: MailConfig): MailStackProps {
     services: config.services?.map((name) => MailService.fromName(name)),
     allow: config.allow && accessSources(config.allow),
     connectionLimits: config.connectionLimits && connectionLimits(config.connectionLimits),
+    blockLists: blockLists(config),
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
     singleSignOn: singleSignOn(config),
@@ -135,6 +138,31 @@ function connectionLimits({
   ...limits
 }: NonNullable<MailConfig['connectionLimits']>): ConnectionLimits {
   return { ...limits, lockoutTime: lockoutMinutes === undefined ? undefined : Duration.minutes(lockoutMinutes) };
+}
+
+function blockLists({ blockLists: config }: MailConfig): MailBlockListsOptions | undefined {
+  if (typeof config !== 'object') {
+    return config ? {} : undefined;
+  }
+  try {
+    return {
+      lists: config.lists?.map((list) => {
+        if (list === 'tor-exits') return BlockList.torExits();
+        if (list === 'spamhaus-drop') return BlockList.spamhausDrop();
+        return 'url' in list ? BlockList.fromUrl(list) : BlockList.networks(list.name, list.networks);
+      }),
+      services: config.services?.map((name) => MailService.fromName(name)),
+      refreshEvery: hours(config.refreshHours),
+      staleAfter: hours(config.staleHours),
+      growthMax: config.growthMax,
+    };
+  } catch (error) {
+    throw new ConfigError(`blockLists: ${(error as Error).message}`);
+  }
+}
+
+function hours(count?: number): Duration | undefined {
+  return count === undefined ? undefined : Duration.hours(count);
 }
 
 function accessSource(service: string, source: AllowConfig): AccessSource {

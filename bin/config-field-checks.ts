@@ -1,4 +1,4 @@
-import { fail, isBoolean, isString, listOf, matches, oneOf, optional, record } from './config-checks';
+import { fail, integer, isBoolean, isString, listOf, matches, oneOf, optional, record } from './config-checks';
 
 /** Names of the services. */
 export const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
@@ -74,5 +74,28 @@ export function checkFiltering(field: string, value: unknown): void {
     virusScan: optional(isBoolean),
     junkScore: score,
     rejectScore: score,
+  })(field, value);
+}
+
+/** Whether, and which, networks are refused; the constructs look at the values. */
+export function checkBlockLists(field: string, value: unknown): void {
+  if (typeof value === 'boolean') {
+    return;
+  }
+  const list = (name: string, given: unknown) => {
+    if (typeof given !== 'object' || given === null) {
+      oneOf(['tor-exits', 'spamhaus-drop'])(name, given);
+    } else if ('networks' in given) {
+      record({ name: isString, networks: listOf(isString) })(name, given);
+    } else {
+      record({ name: isString, url: isString, networksMin: optional(integer(1, 50_000)) })(name, given);
+    }
+  };
+  record({
+    lists: optional(listOf(list)),
+    services: optional(listOf(oneOf(SERVICES))),
+    refreshHours: optional(integer(1, 12)),
+    staleHours: optional(integer(2, 168)),
+    growthMax: optional(integer(1, 1000)),
   })(field, value);
 }

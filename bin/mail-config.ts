@@ -11,7 +11,14 @@ import {
   optional,
   record,
 } from './config-checks';
-import { checkAllow, checkFiltering, checkNodeCertificate, checkSingleSignOn, SERVICES } from './config-field-checks';
+import {
+  checkAllow,
+  checkBlockLists,
+  checkFiltering,
+  checkNodeCertificate,
+  checkSingleSignOn,
+  SERVICES,
+} from './config-field-checks';
 
 export { ConfigError } from './config-checks';
 
@@ -36,6 +43,20 @@ export interface OpenIdConfig {
   readonly requiredScope?: string;
   readonly authorizationUrl?: string;
   readonly tokenUrl?: string;
+}
+
+/** Lists of networks that are refused, see `BlockList`. */
+export interface BlockListsConfig {
+  readonly lists?: (
+    | 'tor-exits'
+    | 'spamhaus-drop'
+    | { readonly name: string; readonly url: string; readonly networksMin?: number }
+    | { readonly name: string; readonly networks: string[] }
+  )[];
+  readonly services?: ServiceName[];
+  readonly refreshHours?: number;
+  readonly staleHours?: number;
+  readonly growthMax?: number;
 }
 
 /** What `mail.config.ts` exports. Everything but the domain has a default. */
@@ -120,6 +141,13 @@ export interface MailConfig {
     readonly lockoutMinutes?: number;
     readonly exempt?: string[];
   };
+
+  /**
+   * Networks of bad repute that are refused, docs/block-lists.md; `true` for Tor exits and Spamhaus DROP. Fields are those of
+   * `MailBlockListsOptions`; a list is a name of these two, an https address, or ranges.
+   * @default false
+   */
+  readonly blockLists?: boolean | BlockListsConfig;
 
   /**
    * Availability zones of a new network, 3 to 6.
@@ -360,6 +388,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
     lockoutMinutes: optional(integer(1, 1440)),
     exempt: optional(listOf(isString)),
   }),
+  blockLists: checkBlockLists,
   zones: integer(3, 6),
   singleSignOn: checkSingleSignOn,
   relay: oneOf(['ses']),

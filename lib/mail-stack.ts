@@ -6,7 +6,14 @@ import { HostedZone, HostedZoneAttributes, IHostedZone, PublicHostedZone } from 
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { AccessSource, ConnectionLimits, MailAccess, MailService } from './access';
+import {
+  AccessSource,
+  ConnectionLimits,
+  MailAccess,
+  MailBlockLists,
+  MailBlockListsOptions,
+  MailService,
+} from './access';
 import {
   AccessLogBucket,
   ArchiveCopy,
@@ -115,6 +122,13 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default - 10 new connections a minute, 50 at a time, 20 sessions of a user; see `ConnectionLimits`
    */
   readonly connectionLimits?: ConnectionLimits;
+
+  /**
+   * Networks of bad repute (Tor exits, Spamhaus DROP, lists of yours) that are refused; docs/block-lists.md. Fetches the lists
+   * from others.
+   * @default - none
+   */
+  readonly blockLists?: MailBlockListsOptions;
 
   /**
    * Where TLS of ports 993, 465 and 995 ends.
@@ -278,6 +292,8 @@ export class MailStack extends Stack {
   public readonly directory: IMailDirectory;
   public readonly archive: MailArchive;
 
+  /** Networks that are refused; nothing unless asked for. */
+  public readonly blockLists?: MailBlockLists;
   /** Copy of the archive in another region; nothing unless asked for. */
   public readonly archiveReplication?: ArchiveReplication;
   /** Copy of the archive outside AWS; nothing unless asked for. */
@@ -352,6 +368,15 @@ export class MailStack extends Stack {
       allow: props.allow,
       connectionLimits: props.connectionLimits,
     });
+    this.blockLists =
+      props.blockLists &&
+      new MailBlockLists(this, 'BlockLists', {
+        ...props.blockLists,
+        offered: services,
+        protectedRanges: this.rangesLetIn(props),
+        encryptionKey: this.encryptionKey,
+        accessLogsBucket,
+      });
     this.edge = new MailEdge(this, 'Edge', {
       network: this.network,
       securityGroup: this.access.edgeSecurityGroup,
@@ -458,6 +483,7 @@ export class MailStack extends Stack {
       services,
       configurations: [
         this.access.configuration,
+        ...(this.blockLists ? [this.blockLists.configuration] : []),
         this.store.configuration,
         this.directory.configuration,
         certificate,
@@ -504,6 +530,7 @@ export class MailStack extends Stack {
       storeSizeMax: this.sizing?.storeSizeMax,
       ...props.alarmThresholds,
     });
+    this.blockLists?.addAlarms(this.alarmTopic);
     this.journal?.addAlarms(this.alarmTopic);
     this.archiveReplication?.addAlarms(this.alarmTopic);
     this.archiveCopy?.addAlarms(this.alarmTopic);
@@ -545,6 +572,15 @@ export class MailStack extends Stack {
       });
     }
     addOutputs(this);
+  }
+
+  /** Ranges of our own, and of whom the owner lets in by name: no block list may touch them. */
+  private rangesLetIn({ allow = {}, connectionLimits }: MailStackProps): string[] {
+    const { vpc, outboundAddresses } = this.network;
+    const allowed = Object.values(allow).filter(({ isAnywhere }) => !isAnywhere);
+    const cidrs = allowed.flatMap(({ cidrs: ranges }) => ranges);
+    const outbound = outboundAddresses.map((address) => `${address}/32`);
+    return [...new Set([vpc.vpcCidrBlock, ...outbound, ...cidrs, ...(connectionLimits?.exempt ?? [])])];
   }
 
   /** What only shows when the store is there. */

@@ -200,6 +200,8 @@ export function standInValue(logicalId: string, resource: Resource, attribute?: 
       return arn('secretsmanager', `secret:${logicalId}`);
     case 'AWS::EC2::VPC CidrBlock':
       return String(resource.Properties.CidrBlock);
+    case 'AWS::EC2::EIP Ref':
+      return '198.18.0.1'; // of a network that is for tests (RFC 2544)
     case 'AWS::EFS::FileSystem Ref':
       return `fs-${short}`;
     default:

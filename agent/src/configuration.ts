@@ -25,6 +25,8 @@ export interface Configuration {
   readonly shards?: string[];
   /** Whether nodes filter mail, and look for viruses too. @default - they don't */
   readonly filter?: { readonly virusScan: boolean };
+  /** Whether nodes refuse who is on a block list. */
+  readonly blockLists: boolean;
 }
 
 /** The environment lacks a key or holds a value that can't be used; the message names every such key. */
@@ -74,6 +76,7 @@ export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration
     drainHook: text('MAIL_DRAIN_HOOK'),
     drainSeconds: whole('MAIL_DRAIN_SECONDS', 0),
     ...(environment.MAIL_STORE === 'ebs' && { shard: text('MAIL_SHARD'), shards: text('MAIL_SHARDS').split(/\s+/) }),
+    blockLists: Boolean(environment.MAIL_BLOCK_LISTS_OBJECT),
     ...(environment.MAIL_FILTERING === 'yes' && { filter: { virusScan: environment.MAIL_VIRUS_SCAN === 'yes' } }),
   };
   if (problems.length > 0) throw new ConfigurationError(problems.join('; '));

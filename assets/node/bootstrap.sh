@@ -124,6 +124,8 @@ postfix_numbers() {
 }
 
 start_firewall() {
+  # What a block list left, when there is none any more.
+  [[ -n ${MAIL_BLOCK_LISTS_OBJECT:-} ]] || rm --force /etc/nftables.d/mail-listed.nft
   nft --check --file /etc/nftables.conf || die '/etc/nftables.conf is not valid'
   nft --file /etc/nftables.conf
   enable_units nftables.service
@@ -231,6 +233,8 @@ start_services() {
   [[ -z ${MAIL_TOKEN_ISSUER:-} ]] || optional+=(mail-token-keys.timer)
   # Without the password nobody gets mail back for others; users don't need it.
   ! has_part restoring || optional+=(mail-restore-password.timer)
+  # While S3 is away, the lists of before go on.
+  [[ -z ${MAIL_BLOCK_LISTS_OBJECT:-} ]] || optional+=(mail-block-lists.timer)
   choose_filter_units
   enable_units "${units[@]}" "${optional[@]}"
   if has_changed '^/etc/systemd/system/dovecot.service.d/'; then

@@ -67,6 +67,11 @@ export class AccessSource {
     );
   }
 
+  /** Ranges among them that are known as such; prefix lists are not. */
+  public get cidrs(): string[] {
+    return this.peers.flatMap((peer) => (peer.toIngressRuleConfig().cidrIp as string | undefined) ?? []);
+  }
+
   private constructor(
     /** Peers of the security group rules. */
     public readonly peers: IPeer[],

@@ -29,6 +29,7 @@ const stacks: [string, MailStackProps][] = [
       relay: OutboundRelay.ses(),
       singleSignOn: SingleSignOn.cognito(),
       filtering: {},
+      blockLists: {},
       journal: {},
       backup: {},
       shieldAdvanced: true,

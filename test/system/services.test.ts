@@ -1,4 +1,5 @@
 import * as path from 'node:path';
+import { blockListsSuite } from './block-lists.suite';
 import { erasureSuite } from './erasure.suite';
 import { filteringSuite } from './filtering.suite';
 import { journalSuite } from './journal.suite';
@@ -26,3 +27,4 @@ describe('sign-in', () => signInSuite(system));
 describe('filtering', () => filteringSuite(system));
 describe('security', () => securitySuite(system));
 describe('sources', () => sourcesSuite(system));
+describe('block lists', () => blockListsSuite(system));

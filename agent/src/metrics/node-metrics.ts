@@ -2,6 +2,7 @@ import { StandardUnit } from '@aws-sdk/client-cloudwatch';
 import { HealthCheck } from '../health/health-check';
 import { ClientConnections } from '../node/client-connections';
 import { MailQueue } from '../node/mail-queue';
+import { blockListAge } from './block-lists';
 import { certificateDaysLeft } from './certificate';
 import { deafSockets } from './filter';
 import { diskUtilization, inodeUtilization, memoryUtilization } from './machine';
@@ -19,6 +20,8 @@ export interface NodeMetricsOptions {
   readonly volume?: string;
   /** Sockets of what filters mail. @default - nothing does */
   readonly filter?: string[];
+  /** File that says which block lists are in use. @default - there are none */
+  readonly blockLists?: string;
 }
 
 /** The metrics of a mail node. Names and units are public: alarms and scaling lean on them. */
@@ -60,6 +63,7 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
   },
   ...volumeMetrics(options.volume),
   ...filterMetrics(options.filter),
+  ...blockListMetrics(options.blockLists),
   {
     name: 'store latency',
     collect: async () => {
@@ -95,5 +99,15 @@ const filterMetrics = (sockets?: string[]): Collector[] =>
             const { length } = await deafSockets(sockets);
             return [{ name: 'FilterDaemonsDown', unit: StandardUnit.Count, value: length }];
           },
+        },
+      ];
+
+const blockListMetrics = (state?: string): Collector[] =>
+  state === undefined
+    ? []
+    : [
+        {
+          name: 'block lists',
+          collect: async () => [{ name: 'BlockListAge', unit: StandardUnit.Seconds, value: await blockListAge(state) }],
         },
       ];

@@ -109,6 +109,13 @@ test('a node that filters mail says how many of the daemons are away', async () 
   expect((await published('Filter')).FilterDaemonsDown).toEqual([2, 'Count']);
 });
 
+test('a node that refuses who is on a block list says how old the list is', async () => {
+  const blockLists = join(temporaryFolder(), 'state.json');
+  writeFileSync(blockLists, JSON.stringify({ fetched: Date.now() / 1000 - 600 }));
+  await publisher('Lists', nodeMetrics({ ...node(), connectionsMax: 40, store: await store(), blockLists })).publish();
+  expect((await published('Lists')).BlockListAge).toEqual([expect.closeTo(600, -1), 'Seconds']);
+});
+
 test('leaves out what can not be measured and says so once', async () => {
   const options = {
     ...node(),

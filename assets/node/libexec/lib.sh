@@ -88,6 +88,12 @@ load_environment() {
   done
   local range='[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/[0-9]+'
   check_optional_key MAIL_LIMITS_EXEMPT "$range( $range)*"
+  if [[ -n ${MAIL_BLOCK_LISTS_OBJECT:-} ]]; then
+    check_key MAIL_BLOCK_LISTS_OBJECT 's3://[a-z0-9.-]+/.+'
+    check_key MAIL_BLOCK_LISTS_KEY '[A-Za-z0-9+/=]+'
+    check_key MAIL_BLOCK_LISTS_SERVICES '[a-z0-9]+( [a-z0-9]+)*'
+    check_optional_key MAIL_BLOCK_LISTS_PROTECTED "$range( $range)*"
+  fi
   check_key MAIL_MESSAGE_SIZE_MAX '[1-9][0-9]*'
   check_key MAIL_QUOTA '[1-9][0-9]*[KMGT]'
   check_key MAIL_SESSION_MANAGER 'yes|no'
@@ -159,12 +165,14 @@ load_environment() {
   esac
 
   local service
-  MAIL_PORTS='' MAIL_LOGIN_PORTS=''
+  MAIL_PORTS='' MAIL_LOGIN_PORTS='' MAIL_BLOCKED_PORTS=''
   for service in ${MAIL_SERVICES:-}; do
     if [[ -r $PLATFORM_ROOT/services/$service/port ]]; then
       MAIL_PORTS+="${MAIL_PORTS:+, }$(<"$PLATFORM_ROOT/services/$service/port")"
       # All but the one that is for other mail servers.
       [[ $service == mx ]] || MAIL_LOGIN_PORTS+="${MAIL_LOGIN_PORTS:+, }$(<"$PLATFORM_ROOT/services/$service/port")"
+      [[ " ${MAIL_BLOCK_LISTS_SERVICES:-} " != *" $service "* ]] ||
+        MAIL_BLOCKED_PORTS+="${MAIL_BLOCKED_PORTS:+, }$(<"$PLATFORM_ROOT/services/$service/port")"
     else
       problems+=("MAIL_SERVICES has the unknown service '$service'")
     fi
@@ -260,8 +268,10 @@ derive_limits() {
   MAIL_LIMITS_EXEMPT=${MAIL_LIMITS_EXEMPT:-}
   # Other nodes and the balancer's own addresses, such as those of its health checks, are in the nodes' network.
   MAIL_UNLIMITED="$MAIL_NODE_NETWORK${MAIL_LIMITS_EXEMPT:+, ${MAIL_LIMITS_EXEMPT// /, }}"
+  # Without block lists there is nobody whom this is for.
+  MAIL_BLOCKED_PORTS=${MAIL_BLOCKED_PORTS:-$MAIL_LOGIN_PORTS}
   export MAIL_NEW_PER_MINUTE MAIL_NEW_BURST MAIL_SESSIONS_PER_SOURCE MAIL_SESSIONS_PER_USER MAIL_HALF_OPEN_PER_MINUTE \
-    MAIL_LOCKOUT_FAILURES MAIL_LOCKOUT_SECONDS MAIL_LIMITS_EXEMPT MAIL_UNLIMITED
+    MAIL_LOCKOUT_FAILURES MAIL_LOCKOUT_SECONDS MAIL_LIMITS_EXEMPT MAIL_UNLIMITED MAIL_BLOCKED_PORTS
 }
 
 # What is on by choice: a folder of the bundle each, with packages and configuration of its own.
