@@ -42,7 +42,7 @@ import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
 import { MailShield } from './shield';
 import { MailDemand, MailSizing, sizeFor, USERS_PER_CLUSTER_MAX } from './sizing';
-import { IMailStore, MailBackup, MailBackupOptions, MailboxFormat, MailStorage } from './storage';
+import { IMailStore, MailBackup, MailBackupOptions, MailboxFormat, MailStorage, RestoreCheck } from './storage';
 
 /** Properties of `MailStack`. */
 export interface MailStackProps extends StackProps, FleetOptions {
@@ -312,6 +312,9 @@ export class MailStack extends Stack {
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
 
+  /** Check of restored backups; nothing unless asked for. */
+  public readonly restoreCheck?: RestoreCheck;
+
   /** Roles of people; nothing unless asked for. */
   public readonly operators?: MailOperators;
 
@@ -547,6 +550,7 @@ export class MailStack extends Stack {
         encryptionKey: this.encryptionKey,
       });
       this.backup.addAlarms(this.alarmTopic);
+      this.restoreCheck = props.backup.restoreCheck ? this.createRestoreCheck(this.backup) : undefined;
     }
     if (props.shieldAdvanced) {
       new MailShield(this, 'Shield', {
@@ -603,6 +607,25 @@ export class MailStack extends Stack {
           'raise shardsPerZone, or choose a larger instanceType',
       );
     }
+  }
+
+  private createRestoreCheck({ restoreTestingPlanArn }: MailBackup): RestoreCheck {
+    const { vpc, nodeSubnets } = this.network;
+    const check = new RestoreCheck(this, 'RestoreCheck', {
+      restoreTestingPlanArn,
+      store: { storeId: this.store.storeId, storeArn: this.store.storeArn! },
+      bundle: this.fleet.bundle,
+      environment: this.fleet.environment,
+      subnet: vpc.selectSubnets(nodeSubnets).subnets[0],
+      securityGroup: this.access.nodeSecurityGroup,
+      storeSecurityGroup: this.access.storageSecurityGroup,
+      directoryStatements: this.directory.configuration.statements ?? [],
+      journal: this.journal,
+      encryptionKey: this.encryptionKey,
+      clusterName: this.fleet.clusterName,
+    });
+    check.addAlarms(this.alarmTopic);
+    return check;
   }
 
   private numberOfNodes(props: MailStackProps): Pick<FleetOptions, 'minNodes' | 'maxNodes'> {

@@ -11,6 +11,7 @@ END_OF_ENVIRONMENT
 mv -f /etc/mail-platform/env.new /etc/mail-platform/env
 # shellcheck source=/dev/null
 set -a && . /etc/mail-platform/env && set +a
+@LIFETIME@
 
 # The route to S3 and the role's credentials may come some seconds after the first process.
 rm -rf /opt/mail-platform.new /opt/mail-platform.zip
@@ -24,4 +25,4 @@ python3 -m zipfile -e /opt/mail-platform.zip /opt/mail-platform.new
 # Complete or not there: a half unpacked bundle never gets the name that units refer to.
 rm -rf /opt/mail-platform && mv /opt/mail-platform.new /opt/mail-platform
 rm -f /opt/mail-platform.zip
-exec bash /opt/mail-platform/bootstrap.sh
+exec bash /opt/mail-platform/@SCRIPT@

@@ -145,6 +145,13 @@ export class MailJournal extends Construct {
     }
   }
 
+  /** Lets a principal read messages. */
+  public grantRead(grantee: IGrantable): Grant {
+    return this.grantList(grantee, 's3:ListBucket')
+      .combine(readFolder(grantee, this.bucket, 'journal/*', ['s3:GetObject']))
+      .combine(decryptByS3(grantee, this.encryptionKey));
+  }
+
   /** Lets a principal read messages and ask for those in Glacier, to get mail back with `mail-restore`. */
   public grantRestore(grantee: IGrantable): Grant {
     return this.grantList(grantee, 's3:ListBucket')

@@ -150,6 +150,12 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   /** Time that a new node has from its start until it must be healthy. */
   public readonly bootTimeout: Duration;
 
+  /** Files that run on nodes. */
+  public readonly bundle: MailBundle;
+
+  /** Environment file of the nodes, without what is a shard's own. */
+  public readonly environment: { [key: string]: string };
+
   private readonly rollbackAlarms: IAlarm[] = [];
 
   constructor(scope: Construct, id: string, props: MailFleetProps) {
@@ -181,6 +187,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     }
 
     const bundle = props.bundle ?? new MailBundle(this, 'Bundle');
+    this.bundle = bundle;
     const configurations = [...props.configurations, ...this.cooperation(props)];
     const nodeRole = new NodeRole(this, 'Node', {
       statements: [...bundle.statements, ...configurations.flatMap(({ statements }) => statements ?? [])],
@@ -199,6 +206,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
       connectionsPerNode: this.connectionsPerNode,
       drainTimeout: times.drainTimeout,
     });
+    this.environment = mergeEnvironments(settings, configurations);
     const createTemplate = (templateId: string, parts: NodeConfiguration[]) =>
       new NodeTemplate(this, templateId, {
         instanceType,

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Size } from 'aws-cdk-lib';
+import { Duration, Size } from 'aws-cdk-lib';
 import {
   BlockDeviceVolume,
   EbsDeviceVolumeType,
@@ -54,6 +54,24 @@ export interface NodeTemplateProps {
    * @default - the account's AWS managed key for EBS
    */
   readonly encryptionKey?: IKey;
+
+  /**
+   * Script of the bundle that user data ends in.
+   * @default 'bootstrap.sh'
+   */
+  readonly script?: string;
+
+  /**
+   * Time after which the machine shuts itself down, whatever it does. Whole minutes.
+   * @default - it goes on
+   */
+  readonly lifetime?: Duration;
+
+  /**
+   * Whether the machine can read its own tags.
+   * @default false
+   */
+  readonly metadataTags?: boolean;
 }
 
 /**
@@ -71,7 +89,7 @@ export class NodeTemplate extends Construct {
       instanceType,
       // Looked up when deployed and not at each launch: all nodes are of one image, and a new one rolls through them.
       machineImage: props.machineImage ?? debian(instanceType.architecture),
-      userData: UserData.custom(renderUserData(props.environment, props.bundle)),
+      userData: UserData.custom(renderUserData(props)),
       role: props.role,
       securityGroup: props.securityGroup,
       associatePublicIpAddress: false,
@@ -81,7 +99,7 @@ export class NodeTemplate extends Construct {
       httpTokens: LaunchTemplateHttpTokens.REQUIRED,
       httpEndpoint: true,
       httpPutResponseHopLimit: 1,
-      instanceMetadataTags: false,
+      instanceMetadataTags: props.metadataTags ?? false,
       blockDevices: [
         {
           deviceName: '/dev/xvda',
@@ -106,8 +124,10 @@ export class NodeTemplate extends Construct {
   }
 }
 
-function renderUserData(environment: { [key: string]: string }, bundle: MailBundle): string {
+function renderUserData({ environment, bundle, script, lifetime }: NodeTemplateProps): string {
   return readFileSync(packagePath('assets', 'node', 'user-data.sh'), 'utf8')
+    .replace('@LIFETIME@\n', () => (lifetime ? `shutdown --poweroff +${lifetime.toMinutes()}\n` : ''))
+    .replace('@SCRIPT@', () => script ?? 'bootstrap.sh')
     .replace('@ENVIRONMENT@', () => renderEnvironment(environment))
     .replaceAll('@BUNDLE@', () => bundle.location);
 }

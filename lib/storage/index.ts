@@ -5,5 +5,6 @@ export * from './mail-backup';
 export * from './mail-storage';
 export * from './mail-store';
 export * from './mailbox-format';
+export * from './restore-check';
 export * from './shard-snapshots';
 export * from './shard-volume';

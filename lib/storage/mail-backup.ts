@@ -60,8 +60,9 @@ export interface MailBackupOptions {
   readonly restoreTestDay?: string;
 
   /**
-   * Whether somebody, or something, checks a restored store each week by `libexec/check-store` (docs/backup.md): then
-   * alarms tell when a check failed, and when none was passed for a week.
+   * Whether what the restore test restored is checked in three stages (docs/backup.md): alarms tell when a check failed, and when none
+   * was passed for a week. In a `MailStack` a machine does it by itself, for some minutes a week; beside a `MailBackup` alone, a
+   * `RestoreCheck`, or somebody by `libexec/check-store`.
    * @default false
    */
   readonly restoreCheck?: boolean;
@@ -104,6 +105,10 @@ export interface MailBackupProps extends MailBackupOptions {
 export class MailBackup extends Construct {
   public readonly vault: BackupVault;
   public readonly plan: BackupPlan;
+
+  /** ARN of the plan of the weekly restore test, which events of its restores name. */
+  public readonly restoreTestingPlanArn: string;
+
   private readonly clusterName: string;
   private readonly restoreCheck: boolean;
 
@@ -153,7 +158,7 @@ export class MailBackup extends Construct {
         'A restore makes a file system whose id is not known before. The role may act on file systems of this account ' +
         'and region, and is denied the mail store itself (test/storage/mail-backup.test.ts).',
     });
-    this.createRestoreTest(props.fileSystemArn, restoreRole, restoreTestDay);
+    this.restoreTestingPlanArn = this.createRestoreTest(props.fileSystemArn, restoreRole, restoreTestDay);
   }
 
   /** Backups made. */
@@ -246,7 +251,7 @@ export class MailBackup extends Construct {
       treatMissingData: TreatMissingData.BREACHING,
       alarmDescription:
         'No restored mail store passed its check for a week. Check first: whether the weekly restore test of AWS Backup ' +
-        'ran, and whether libexec/check-store was run on what it restored.',
+        'ran, then whether a machine was started for what it restored (log of the function of RestoreCheck).',
     });
   }
 
@@ -326,7 +331,7 @@ export class MailBackup extends Construct {
     return byArn;
   }
 
-  private createRestoreTest(fileSystemArn: string, role: IRole, day: string): void {
+  private createRestoreTest(fileSystemArn: string, role: IRole, day: string): string {
     const name = Names.uniqueResourceName(this, { maxLength: 50, separator: '_', allowedSpecialCharacters: '_' });
     const plan = new CfnRestoreTestingPlan(this, 'RestoreTest', {
       restoreTestingPlanName: name,
@@ -349,6 +354,7 @@ export class MailBackup extends Construct {
       validationWindowHours: 4,
     });
     selection.addResourceDependency(plan);
+    return plan.attrRestoreTestingPlanArn;
   }
 }
 
