@@ -7,6 +7,7 @@ import {
   ConnectionLimits,
   EdgeTls,
   MailboxFormat,
+  MailDirectory,
   MailDnsOptions,
   MailFilteringOptions,
   MailService,
@@ -60,6 +61,7 @@ function stackProps(config: MailConfig): MailStackProps {
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
     singleSignOn: singleSignOn(config),
+    directory: config.directory && MailDirectory[config.directory](),
     relay: config.relay && OutboundRelay[config.relay](),
     filtering:
       config.filtering === true ? {} : config.filtering ? (config.filtering as MailFilteringOptions) : undefined,

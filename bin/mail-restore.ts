@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { JournalReader, Tier, TIERS } from './restore/journal-reader';
 import { Restore, RestoreReport } from './restore/restore-mail';
 import { readLine } from './users/read-password';
-import { UserDirectory } from './users/user-directory';
+import { openDirectory } from './users/directory';
 
 // The SDK's notice about Node.js 20 would stand among the progress.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
@@ -92,7 +92,7 @@ async function main(): Promise<void> {
   }
   const reader = new JournalReader(journal);
   const { directory } = values;
-  const erasures = directory === undefined ? [] : (await new UserDirectory(directory).read()).erasures();
+  const erasures = directory === undefined ? [] : (await openDirectory(directory).read()).erasures();
   const options = {
     journal: reader,
     selection: {

@@ -398,6 +398,11 @@ export class MailStack extends Stack {
     this.directory = (props.directory ?? MailDirectory.file()).bind(new Construct(this, 'Directory'), {
       encryptionKey: this.encryptionKey,
       accessLogsBucket,
+      vpc: this.network.vpc,
+      nodeSubnets: this.network.nodeSubnets,
+      storageSubnets: this.network.storageSubnets,
+      nodeSecurityGroup: this.access.nodeSecurityGroup,
+      domains: this.domains,
     });
     this.singleSignOn = props.singleSignOn?.bind(new Construct(this, 'SingleSignOn'), {
       hostname: this.hostname,
@@ -489,6 +494,7 @@ export class MailStack extends Stack {
       storeSizeMax: this.sizing?.storeSizeMax,
       ...props.alarmThresholds,
     });
+    this.directory.addAlarms(this.alarmTopic);
     this.journal?.addAlarms(this.alarmTopic);
     this.archiveReplication?.addAlarms(this.alarmTopic);
     this.archiveCopy?.addAlarms(this.alarmTopic);

@@ -200,6 +200,9 @@ export function standInValue(logicalId: string, resource: Resource, attribute?: 
       return arn('secretsmanager', `secret:${logicalId}`);
     case 'AWS::EC2::VPC CidrBlock':
       return String(resource.Properties.CidrBlock);
+    case 'AWS::RDS::DBCluster Endpoint.Address':
+    case 'AWS::RDS::DBCluster ReadEndpoint.Address':
+      return `${short}.cluster.local`;
     case 'AWS::EFS::FileSystem Ref':
       return `fs-${short}`;
     default:
