@@ -5,6 +5,7 @@ const common = {
 };
 
 module.exports = {
+  testTimeout: 30_000, // how long something may take is said by the test itself
   maxWorkers: '100%', // the tests are what the machine is for; jest would leave a processor free
   projects: [
     {
@@ -24,10 +25,11 @@ module.exports = {
     { ...common, displayName: 'agent', testMatch: ['<rootDir>/agent/test/**/*.test.ts'] },
     { ...common, displayName: 'local', testMatch: ['<rootDir>/local/test/**/*.test.ts'] },
     { ...common, displayName: 'examples', testMatch: ['<rootDir>/test/examples/**/*.test.ts'] },
-    // Real nodes; these need the sandbox: `npm run test:system`, `npm run test:services`, `npm run test:volumes`, …
+    // Real nodes; these need the sandbox: `npm run test:system`, `npm run test:services`, `npm run test:volumes`, `npm run test:directory`, …
     { ...common, displayName: 'system', testMatch: ['<rootDir>/test/system/system.test.ts'] },
     { ...common, displayName: 'services', testMatch: ['<rootDir>/test/system/services.test.ts'] },
     { ...common, displayName: 'volumes', testMatch: ['<rootDir>/test/system/volumes.test.ts'] },
+    { ...common, displayName: 'directory', testMatch: ['<rootDir>/test/system/directory.test.ts'] },
     { ...common, displayName: 'failures', testMatch: ['<rootDir>/test/failures/**/*.test.ts'] },
     // Nodes with kernels of their own; needs the sandbox: `npm run test:boot`.
     { ...common, displayName: 'boot', testMatch: ['<rootDir>/test/boot/**/*.test.ts'] },

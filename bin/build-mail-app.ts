@@ -9,6 +9,7 @@ import {
   EdgeTls,
   MailBlockListsOptions,
   MailboxFormat,
+  MailDirectory,
   MailDnsOptions,
   MailFilteringOptions,
   MailService,
@@ -63,6 +64,7 @@ function stackProps(config: MailConfig): MailStackProps {
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
     singleSignOn: singleSignOn(config),
+    directory: config.directory && MailDirectory[config.directory](),
     relay: config.relay && OutboundRelay[config.relay](),
     filtering:
       config.filtering === true ? {} : config.filtering ? (config.filtering as MailFilteringOptions) : undefined,

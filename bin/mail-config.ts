@@ -169,6 +169,12 @@ export interface MailConfig {
   readonly relay?: 'ses';
 
   /**
+   * Where users are kept: `file`, an object in S3, or `aurora`, a PostgreSQL database over two zones (88 USD a month), docs/directory.md.
+   * @default 'file'
+   */
+  readonly directory?: 'file' | 'aurora';
+
+  /**
    * Spam and virus filtering, docs/filtering.md; `true` for the defaults. Fields are those of `MailFilteringOptions`;
    * `duringOutage` says what happens to mail that can't be examined.
    * @default false
@@ -391,6 +397,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   blockLists: checkBlockLists,
   zones: integer(3, 6),
   singleSignOn: checkSingleSignOn,
+  directory: oneOf(['file', 'aurora']),
   relay: oneOf(['ses']),
   filtering: checkFiltering,
   users: integer(1, 100_000),

@@ -7,7 +7,7 @@ import { eraseFromJournal, JournalErasure } from './erase/erase-journal';
 import { JournalVersions } from './erase/journal-versions';
 import { Erased, NodeReport, readProof, sign } from './erase/proof';
 import { WorkLog } from './erase/work-log';
-import { UserDirectory } from './users/user-directory';
+import { type Directory, openDirectory } from './users/directory';
 import { checkAddress, Erasure, subjectOf } from './users/user-file';
 
 // The SDK's notice about Node.js 20 would stand among the problems.
@@ -74,7 +74,7 @@ async function main(): Promise<void> {
   }
   if (!values.directory) throw new Error(`--directory is missing\n${USAGE}`);
   const address = checkAddress(subject);
-  const directory = new UserDirectory(values.directory);
+  const directory = openDirectory(values.directory);
 
   if (command === 'finish') {
     await finish(address, directory, values);
@@ -116,7 +116,7 @@ interface FinishOptions {
   readonly 'dry-run': boolean;
 }
 
-async function finish(address: string, directory: UserDirectory, options: FinishOptions): Promise<void> {
+async function finish(address: string, directory: Directory, options: FinishOptions): Promise<void> {
   const dryRun = options['dry-run'];
   const file = await directory.read();
   const mark = file.erasure(address);

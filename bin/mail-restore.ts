@@ -5,7 +5,7 @@ import { JournalReader, Tier, TIERS } from './restore/journal-reader';
 import { Restore, RestoreReport, sumOf } from './restore/restore-mail';
 import { RestoreStore } from './restore/restore-store';
 import { readLine } from './users/read-password';
-import { UserDirectory } from './users/user-directory';
+import { openDirectory } from './users/directory';
 
 // The SDK's notice about Node.js 20 would stand among the progress.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
@@ -118,7 +118,7 @@ async function main(): Promise<void> {
     throw new Error(`--tier must be ${TIERS.join(', ')}, got ${tier}`);
   }
   const { directory } = values;
-  const erasures = directory === undefined ? [] : (await new UserDirectory(directory).read()).erasures();
+  const erasures = directory === undefined ? [] : (await openDirectory(directory).read()).erasures();
   const erased = new Set(erasures.map(({ subject }) => subject));
   const [from, to] = [time('--from', values.from), time('--to', values.to)];
   const connections = whole('--connections', values.connections, 16);

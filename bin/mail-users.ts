@@ -1,43 +1,97 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { openDirectory } from './users/directory';
+import { type ImportKind, type ImportResult, IMPORTS, putAll, readImport } from './users/import';
 import { readPassword } from './users/read-password';
-import { UserDirectory } from './users/user-directory';
+import { SqlDirectory } from './users/sql-directory';
 import { checkAddress, UserFile } from './users/user-file';
 
-const USAGE = `usage: mail-users add|password|remove|disable|enable --directory s3://bucket/users [--quota 10G] address
-       mail-users list --directory s3://bucket/users
-       mail-users app-password add --directory s3://bucket/users --name NAME --protocols imap,pop3,smtp,sieve address
-       mail-users app-password list|revoke --directory s3://bucket/users [--name NAME] address
-       mail-users second-factor required|optional --directory s3://bucket/users address|domain
+const USAGE = `usage: mail-users add|password|remove|disable|enable --directory WHERE [--quota 10G] [--protocols imap,smtp] address
+       mail-users set --directory WHERE [--quota 10G|default] [--protocols imap,smtp|all] address
+       mail-users list --directory WHERE
+       mail-users alias add|remove --directory WHERE --user address alias
+       mail-users alias list --directory WHERE
+       mail-users group add|remove --directory WHERE --user address group
+       mail-users group list --directory WHERE
+       mail-users domain add|remove|disable|enable --directory WHERE domain
+       mail-users domain list --directory WHERE
+       mail-users app-password add --directory WHERE --name NAME --protocols imap,pop3,smtp,sieve address
+       mail-users app-password list|revoke --directory WHERE [--name NAME] address
+       mail-users second-factor required|optional --directory WHERE address|domain
+       mail-users import csv|scim|ldap --directory WHERE file
+       mail-users audit --directory WHERE [--limit 100] [address|domain]
 
-The directory is the stack's output UsersObject, or MAIL_DIRECTORY_OBJECT in the environment. A password is asked for,
-or read from the first line of standard input; it is never an argument, which other processes could see. An app password
-is made up, printed once and stored nowhere. A user who is disabled can't log in; mail is still taken. Where a second
-factor is required, the password is good nowhere, app passwords and tokens are.`;
+WHERE is the stack's output UsersObject, s3://bucket/users or postgres://role@host:port/mail, or MAIL_DIRECTORY_OBJECT in the
+environment; --tunnel PORT takes a port of this machine that leads to the database. A password is asked for, or read from the
+first line of standard input; it is never an argument, which other processes could see. An app password is made up, printed
+once and stored nowhere. A user who is disabled can't log in; mail is still taken. Where a second factor is required, the
+password is good nowhere, app passwords and tokens are. Mail to an alias or a group goes to all users who have it; they may
+send from aliases. What is there already, and an import of what is there, changes nothing.`;
 
-/** Options beside --directory that a command takes. */
-const OPTIONS: { readonly [command: string]: readonly string[] } = {
-  add: ['quota'],
-  password: [],
-  remove: [],
-  disable: [],
-  enable: [],
-  list: [],
-  'app-password add': ['name', 'protocols'],
-  'app-password list': [],
-  'app-password revoke': ['name'],
-  'second-factor required': [],
-  'second-factor optional': [],
+interface Command {
+  /** What follows the options. @default - nothing */
+  readonly takes?: 'address' | 'alias' | 'group' | 'domain' | 'address or domain' | 'file';
+  /** Whether it may be left out. */
+  readonly optional?: boolean;
+  /** Options beside --directory and --tunnel. */
+  readonly options?: readonly OptionName[];
+  /** Those of them that may be left out. */
+  readonly optionalOptions?: readonly OptionName[];
+}
+
+type OptionName = 'quota' | 'protocols' | 'name' | 'user' | 'limit';
+const OPTION_NAMES: readonly OptionName[] = ['quota', 'protocols', 'name', 'user', 'limit'];
+
+const COMMANDS: { readonly [command: string]: Command } = {
+  add: { takes: 'address', optionalOptions: ['quota', 'protocols'] },
+  password: { takes: 'address' },
+  set: { takes: 'address', optionalOptions: ['quota', 'protocols'] },
+  remove: { takes: 'address' },
+  disable: { takes: 'address' },
+  enable: { takes: 'address' },
+  list: {},
+  'alias add': { takes: 'alias', options: ['user'] },
+  'alias remove': { takes: 'alias', options: ['user'] },
+  'alias list': {},
+  'group add': { takes: 'group', options: ['user'] },
+  'group remove': { takes: 'group', options: ['user'] },
+  'group list': {},
+  'domain add': { takes: 'domain' },
+  'domain remove': { takes: 'domain' },
+  'domain disable': { takes: 'domain' },
+  'domain enable': { takes: 'domain' },
+  'domain list': {},
+  'app-password add': { takes: 'address', options: ['name', 'protocols'] },
+  'app-password list': { takes: 'address' },
+  'app-password revoke': { takes: 'address', options: ['name'] },
+  'second-factor required': { takes: 'address or domain' },
+  'second-factor optional': { takes: 'address or domain' },
+  'import csv': { takes: 'file' },
+  'import scim': { takes: 'file' },
+  'import ldap': { takes: 'file' },
+  audit: { takes: 'address or domain', optional: true, optionalOptions: ['limit'] },
 };
+
+const TWO_WORDS = new Set(
+  Object.keys(COMMANDS)
+    .filter((command) => command.includes(' '))
+    .map((command) => command.split(' ')[0]),
+);
+
+type Values = { readonly [option in OptionName]?: string };
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       directory: { type: 'string' },
+      tunnel: { type: 'string' },
       quota: { type: 'string' },
-      name: { type: 'string' },
       protocols: { type: 'string' },
+      name: { type: 'string' },
+      user: { type: 'string' },
+      limit: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
   });
@@ -45,78 +99,103 @@ async function main(): Promise<void> {
     console.log(USAGE);
     return;
   }
-  const words = ['app-password', 'second-factor'].includes(positionals[0]) ? 2 : 1;
+  const words = TWO_WORDS.has(positionals[0]) ? 2 : 1;
   const command = positionals.slice(0, words).join(' ');
-  const [whom, ...more] = positionals.slice(words);
-  if (!(command in OPTIONS)) {
-    const last = Object.keys(OPTIONS).at(-1);
-    throw new Error(
-      `command must be ${Object.keys(OPTIONS).slice(0, -1).join(', ')} or ${last}, got ${command || 'none'}\n${USAGE}`,
-    );
-  }
-  const takesAddress = command !== 'list';
-  if (more.length > 0 || takesAddress !== (whom !== undefined)) {
-    throw new Error(`${command} takes ${takesAddress ? 'one address' : 'no address'}\n${USAGE}`);
-  }
-  for (const option of ['quota', 'name', 'protocols'] as const) {
-    if (values[option] !== undefined && !OPTIONS[command].includes(option)) {
-      throw new Error(`--${option} goes with ${commandsWith(option).join(' and ')} only`);
-    }
-    if (values[option] === undefined && option !== 'quota' && OPTIONS[command].includes(option)) {
-      throw new Error(`--${option} is missing\n${USAGE}`);
-    }
-  }
+  const whom = checkArguments(command, positionals.slice(words), values);
   const location = values.directory ?? process.env.MAIL_DIRECTORY_OBJECT;
   if (!location) {
     throw new Error(`--directory is missing\n${USAGE}`);
   }
-  const directory = new UserDirectory(location);
+  const directory = openDirectory(location, { tunnel: readTunnel(values.tunnel) });
 
-  switch (command) {
-    case 'list':
-      for (const user of (await directory.read()).addresses()) {
-        console.log(user);
-      }
-      return;
-    case 'app-password list':
-      for (const { name, protocols } of (await directory.read()).appPasswords(whom)) {
-        console.log(`${name} ${protocols.join(',')}`);
-      }
-      return;
-    case 'app-password add': {
-      let password = '';
-      await directory.update((file) => {
-        password = file.addAppPassword(whom, values.name!, values.protocols!.split(','));
-      });
-      console.log(password);
-      return;
+  if (command === 'audit') {
+    if (!(directory instanceof SqlDirectory)) {
+      throw new Error('audit is kept by a database only; the versions of the object are the history of a users file');
     }
-    case 'add': {
-      checkAddress(whom);
-      const password = await readPassword(whom);
-      await directory.update((file) => file.add(whom, password, { quota: values.quota }));
-      break;
+    for (const { at, operator, role, action, what, whom: about, before, after } of await directory.audit(
+      readLimit(values.limit),
+      whom || undefined,
+    )) {
+      console.log(JSON.stringify({ at, operator, role, action, what, whom: about, before, after }));
     }
-    case 'password': {
-      checkAddress(whom);
-      const password = await readPassword(whom);
-      await directory.update((file) => file.setPassword(whom, password));
-      break;
-    }
-    default:
-      await directory.update(change(command, whom, values.name));
+    return;
   }
+  const list = LISTS[command];
+  if (list) {
+    for (const line of list(await directory.read(), whom)) console.log(line);
+    return;
+  }
+  if (command === 'app-password add') {
+    let password = '';
+    await directory.update((file) => {
+      password = file.addAppPassword(whom, values.name!, values.protocols!.split(','));
+    });
+    console.log(password);
+    return;
+  }
+  if (command.startsWith('import ')) {
+    const kind = IMPORTS.find((known) => command === `import ${known}`) as ImportKind;
+    const users = readImport(kind, readFileSync(whom, 'utf8'));
+    let result: ImportResult | undefined;
+    await directory.update((file) => (result = putAll(file, users)));
+    console.log(`${command}: ${result!.changed} of ${result!.users} users changed; nodes follow within a minute`);
+    return;
+  }
+  await directory.update(await change(command, whom, values));
   console.log(`${command}: ${whom.toLowerCase()} done; nodes follow within a minute`);
 }
 
-/** What a command that needs no password does to the file. */
-function change(command: string, whom: string, name = ''): (file: UserFile) => void {
+/** What commands print of a directory. */
+const LISTS: { readonly [command: string]: (file: UserFile, whom: string) => string[] } = {
+  list: (file) => file.addresses(),
+  'alias list': (file) => file.users().flatMap(({ address, aliases }) => aliases.map((alias) => `${alias} ${address}`)),
+  'group list': (file) => file.users().flatMap(({ address, groups }) => groups.map((group) => `${group} ${address}`)),
+  'domain list': (file) =>
+    file
+      .domains()
+      .map(({ name, enabled, secondFactor }) =>
+        [name, ...(enabled ? [] : ['disabled']), ...(secondFactor ? ['second-factor'] : [])].join(' '),
+      ),
+  'app-password list': (file, whom) =>
+    file.appPasswords(whom).map(({ name, protocols }) => `${name} ${protocols.join(',')}`),
+};
+
+/** What a command does to the file; asks for the password if it takes one. */
+async function change(command: string, whom: string, values: Values): Promise<(file: UserFile) => void> {
+  const protocols = values.protocols === 'all' ? [] : values.protocols?.split(',');
   switch (command) {
+    case 'add':
+    case 'password': {
+      checkAddress(whom);
+      const password = await readPassword(whom);
+      return command === 'add'
+        ? (file) => file.add(whom, password, { quota: values.quota, protocols })
+        : (file) => file.setPassword(whom, password);
+    }
+    case 'set':
+      return (file) => file.change(whom, { quota: values.quota === 'default' ? '' : values.quota, protocols });
     case 'disable':
     case 'enable':
+      checkAddress(whom);
       return (file) => file.setEnabled(whom, command === 'enable');
+    case 'alias add':
+      return (file) => file.addAlias(whom, values.user!);
+    case 'alias remove':
+      return (file) => file.removeAlias(whom, values.user!);
+    case 'group add':
+      return (file) => file.addMember(whom, values.user!);
+    case 'group remove':
+      return (file) => file.removeMember(whom, values.user!);
+    case 'domain add':
+      return (file) => file.addDomain(whom);
+    case 'domain remove':
+      return (file) => file.removeDomain(whom);
+    case 'domain disable':
+    case 'domain enable':
+      if (whom.includes('@')) throw new Error(`${command} takes a domain, got ${whom}`);
+      return (file) => file.setEnabled(whom, command === 'domain enable');
     case 'app-password revoke':
-      return (file) => file.revokeAppPassword(whom, name);
+      return (file) => file.revokeAppPassword(whom, values.name!);
     case 'second-factor required':
     case 'second-factor optional':
       return (file) => file.requireSecondFactor(whom, command === 'second-factor required');
@@ -125,8 +204,47 @@ function change(command: string, whom: string, name = ''): (file: UserFile) => v
   }
 }
 
-function commandsWith(option: string): string[] {
-  return Object.keys(OPTIONS).filter((command) => OPTIONS[command].includes(option));
+/** @returns what the command is about */
+function checkArguments(command: string, [whom, ...more]: string[], values: Values): string {
+  if (!(command in COMMANDS)) {
+    const last = Object.keys(COMMANDS).at(-1);
+    throw new Error(
+      `command must be ${Object.keys(COMMANDS).slice(0, -1).join(', ')} or ${last}, got ${command || 'none'}\n${USAGE}`,
+    );
+  }
+  const { takes, optional, options = [], optionalOptions = [] } = COMMANDS[command];
+  if (more.length > 0 || (whom === undefined ? takes !== undefined && !optional : takes === undefined)) {
+    throw new Error(`${command} takes ${takes ? `one ${takes}` : 'no address'}\n${USAGE}`);
+  }
+  for (const option of OPTION_NAMES) {
+    if (values[option] !== undefined && ![...options, ...optionalOptions].includes(option)) {
+      throw new Error(`--${option} goes with ${commandsWith(option).join(' and ')} only`);
+    }
+    if (values[option] === undefined && options.includes(option)) {
+      throw new Error(`--${option} is missing\n${USAGE}`);
+    }
+  }
+  return whom ?? '';
+}
+
+function commandsWith(option: OptionName): string[] {
+  return Object.keys(COMMANDS).filter((command) =>
+    [...(COMMANDS[command].options ?? []), ...(COMMANDS[command].optionalOptions ?? [])].includes(option),
+  );
+}
+
+function readTunnel(text?: string): number | undefined {
+  if (text !== undefined && !(/^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535)) {
+    throw new Error(`--tunnel must be a port of this machine, got ${JSON.stringify(text)}`);
+  }
+  return text === undefined ? undefined : Number(text);
+}
+
+function readLimit(text = '100'): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) {
+    throw new Error(`--limit must be 1 to 999999 changes, got ${JSON.stringify(text)}`);
+  }
+  return Number(text);
 }
 
 main().catch((error: unknown) => {

@@ -437,6 +437,11 @@ export class MailStack extends Stack {
     this.directory = (props.directory ?? MailDirectory.file()).bind(new Construct(this, 'Directory'), {
       encryptionKey: this.encryptionKey,
       accessLogsBucket,
+      vpc: this.network.vpc,
+      nodeSubnets: this.network.nodeSubnets,
+      storageSubnets: this.network.storageSubnets,
+      nodeSecurityGroup: this.access.nodeSecurityGroup,
+      domains: this.domains,
     });
     this.singleSignOn = props.singleSignOn?.bind(new Construct(this, 'SingleSignOn'), {
       hostname: this.hostname,
@@ -534,6 +539,7 @@ export class MailStack extends Stack {
       ...props.alarmThresholds,
     });
     this.blockLists?.addAlarms(this.alarmTopic);
+    this.directory.addAlarms(this.alarmTopic);
     this.journal?.addAlarms(this.alarmTopic);
     this.archiveReplication?.addAlarms(this.alarmTopic);
     this.archiveCopy?.addAlarms(this.alarmTopic);

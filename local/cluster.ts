@@ -1,10 +1,12 @@
 import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
+import type { Directory } from '../bin/users/directory';
 import { UserDirectory } from '../bin/users/user-directory';
 import { LocalAws } from './aws';
 import { LocalBalancer } from './balancer';
 import { CertificateAuthority } from './certificate-authority';
+import { LocalDatabase } from './database';
 import type { ClientView, LocalUser } from './mail-clients';
 import { MetadataService } from './metadata';
 import { NameServer } from './name-server';
@@ -80,6 +82,8 @@ export class LocalCluster {
   public readonly nodes: LocalNode[] = [];
   public readonly metadata: MetadataService;
   public readonly store: LocalStore;
+  /** What stands for the directory's database, if it is in one. */
+  public readonly database?: LocalDatabase;
   private readonly names: NameServer;
   private loadBalancer?: LocalBalancer;
   private bootOptions?: BootOptions;
@@ -104,6 +108,7 @@ export class LocalCluster {
         ? new NetworkStore({ folder, address: plan.gateway, places: plan.places })
         : new FolderStore(path.join(folder, 'store'));
     this.names = new NameServer(plan, folder);
+    if (plan.environment.MAIL_DIRECTORY === 'sql') this.database = new LocalDatabase(plan, folder, authority);
   }
 
   public get hostname(): string {
@@ -130,8 +135,9 @@ export class LocalCluster {
     return this.loadBalancer;
   }
 
-  /** The users object, as the operator's command edits it. */
-  public userDirectory(): UserDirectory {
+  /** The users, as the operator's command edits them. */
+  public userDirectory(): Directory {
+    if (this.database) return this.database.directory();
     return new UserDirectory(this.plan.environment.MAIL_DIRECTORY_OBJECT, new S3Client(this.aws.client));
   }
 
@@ -143,6 +149,7 @@ export class LocalCluster {
     this.metadata.stop();
     this.store.stop();
     this.aws.stop();
+    void this.database?.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -191,9 +198,10 @@ export class LocalCluster {
     const { progress } = options;
     const certificate = await this.authority.issue(this.hostname);
 
-    const published = progress.step('bundle and users in S3', async () => {
+    const published = progress.step('bundle and users', async () => {
       const certificates = this.plan.environment.MAIL_CERTIFICATE_SECRET?.split(':').at(-1) ?? '';
       await this.aws.provide(template, { [certificates]: this.authority.secret() });
+      await this.database?.create();
       await this.aws.publish(assembly, 'MailStack');
       await this.userDirectory().update((file) => {
         for (const { address, password } of this.users) file.add(address, password);
@@ -210,6 +218,7 @@ export class LocalCluster {
       logs: this.folder,
       awsEndpoint: this.aws.endpointFor(this.plan.gateway),
       plan: this.plan,
+      authority: this.database && this.view.authority,
     };
     if (options.machines) {
       this.nodes.push(...(await options.machines({ boot: this.bootOptions, authority: this.authority })));

@@ -15,7 +15,12 @@ export class NameServer {
   ) {}
 
   public start(): void {
-    const { MAIL_HOSTNAME: hostname, MAIL_STORE_SERVER: store, MAIL_TOKEN_ISSUER: issuer } = this.plan.environment;
+    const {
+      MAIL_HOSTNAME: hostname,
+      MAIL_STORE_SERVER: store,
+      MAIL_TOKEN_ISSUER: issuer,
+      MAIL_DIRECTORY_HOST: database,
+    } = this.plan.environment;
     const domains = this.plan.environment.MAIL_DOMAINS.split(' ');
     this.process = start(
       'dnsmasq',
@@ -26,6 +31,8 @@ export class NameServer {
         `--host-record=${store},${storeAddress(this.plan)}`,
         // An identity provider would be this machine.
         ...(issuer ? [`--host-record=${new URL(issuer).hostname},${this.plan.gateway}`] : []),
+        // So would a database.
+        ...(database ? [`--host-record=${database},${this.plan.gateway}`] : []),
         ...domains.map((domain) => `--mx-host=${domain},${hostname},10`),
         ...this.plan.places.map(({ name, address }) => `--host-record=${name},${address}`),
       ],

@@ -33,6 +33,8 @@ export interface BootOptions {
   /** URL of the AWS stand-in. */
   readonly awsEndpoint: string;
   readonly plan: Plan;
+  /** PEM of an authority that nodes trust beside those that Debian has. @default - none */
+  readonly authority?: string;
 }
 
 /** A Debian 13 machine in systemd-nspawn: real systemd, real cloud-init, the launch template's own user data. */
@@ -212,6 +214,10 @@ export function layInstance(root: string, planned: PlannedNode, options: BootOpt
     'etc/systemd/system.conf.d/local.conf',
     `[Manager]\nDefaultEnvironment=AWS_ENDPOINT_URL=${options.awsEndpoint}\n`,
   );
+  if (options.authority) {
+    const bundle = 'etc/ssl/certs/ca-certificates.crt';
+    write(bundle, readFileSync(path.join(root, bundle), 'utf8') + options.authority);
+  }
   for (const [file, text] of Object.entries(options.store.files(planned))) write(file, text);
   const units = path.join(root, 'etc/systemd/system');
   mkdirSync(units, { recursive: true });

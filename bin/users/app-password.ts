@@ -30,6 +30,16 @@ export function makeAppPassword(
   taken: string[],
 ): { readonly entry: AppPassword; readonly password: string } {
   checkName(name);
+  checkProtocols(protocols);
+  let id: string;
+  do id = group();
+  while (taken.includes(id));
+  const password = [id, group(), group(), group(), group()].join('-');
+  return { entry: { id, name, protocols: [...new Set(protocols)], verifier: scramVerifier(password) }, password };
+}
+
+/** @throws when there is none, or an unknown one */
+export function checkProtocols(protocols: string[]): void {
   if (protocols.length === 0) {
     throw new Error(`--protocols must name some of ${PROTOCOLS.join(', ')}, got none`);
   }
@@ -38,11 +48,6 @@ export function makeAppPassword(
       throw new Error(`--protocols must be of ${PROTOCOLS.join(', ')}, got ${JSON.stringify(protocol)}`);
     }
   }
-  let id: string;
-  do id = group();
-  while (taken.includes(id));
-  const password = [id, group(), group(), group(), group()].join('-');
-  return { entry: { id, name, protocols: [...new Set(protocols)], verifier: scramVerifier(password) }, password };
 }
 
 /** @throws on a name that is not 1 to 40 letters, digits, `.`, `_` and `-` */

@@ -1,12 +1,13 @@
 import { GetObjectCommand, PutObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import { isOwnS3 } from '../../handlers/support/s3-endpoint';
+import type { Directory } from './directory';
 import { UserFile } from './user-file';
 
 /** Edits that two people make at the same time are done again this often before the later one gives up. */
 const ATTEMPTS = 8;
 
 /** The users file in S3, edited so that no edit overwrites another one. */
-export class UserDirectory {
+export class UserDirectory implements Directory {
   private readonly bucket: string;
   private readonly key: string;
   private readonly client: S3Client;
@@ -17,12 +18,14 @@ export class UserDirectory {
    * @throws when `location` is not an S3 address
    */
   constructor(
-    private readonly location: string,
+    public readonly location: string,
     client?: S3Client,
   ) {
     const [, bucket, key] = /^s3:\/\/([a-z0-9][a-z0-9.-]+)\/(.+)$/.exec(location) ?? [];
     if (!bucket || !key) {
-      throw new Error(`directory must be an address such as s3://bucket/users, got ${JSON.stringify(location)}`);
+      throw new Error(
+        `directory must be s3://bucket/users or postgres://role@host:port/database, got ${JSON.stringify(location)}`,
+      );
     }
     this.bucket = bucket;
     this.key = key;

@@ -2,6 +2,7 @@ import { Duration, Stack, Token } from 'aws-cdk-lib';
 import { Grant, IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
+import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
@@ -96,6 +97,9 @@ export class FileDirectory extends Construct implements IMailDirectory {
         )
       : grant;
   }
+
+  /** Adds none: S3 is watched by AWS, and a node that can't read it says so. */
+  public addAlarms(_topic: ITopic): void {}
 
   private createBucket(key: IKey, accessLogsBucket?: IBucket): Bucket {
     const bucket = new Bucket(this, 'Bucket', {

@@ -1,3 +1,4 @@
+export * from './aurora-directory';
 export * from './file-directory';
 export * from './mail-directory';
 export * from './sign-in-pool';

@@ -176,8 +176,110 @@ test('a second factor can be required of a domain, once', () => {
   const again = UserFile.parse(file.toString());
   expect(again.addresses()).toEqual([]);
   again.requireSecondFactor('example.com', false);
-  expect(again.toString()).toBe('# staff\n');
+  expect(again.toString()).toBe('# staff\n@example.com:::::::\n');
   expect(() => again.requireSecondFactor('localhost', true)).toThrow('address must be');
+});
+
+describe('aliases, groups, protocols and domains', () => {
+  const verifier = scramVerifier(PASSWORD);
+  const made = () => {
+    const file = UserFile.parse();
+    for (const name of ['alice', 'bob']) file.put({ address: `${name}@example.com`, verifier });
+    return file;
+  };
+
+  test('an alias is its users’, is there once, and can be taken from one of them', () => {
+    const file = made();
+    file.addAlias('Sales@example.com', 'alice@example.com');
+    file.addAlias('sales@example.com', 'alice@example.com');
+    file.addAlias('sales@example.com', 'bob@example.com');
+    file.addMember('team@example.com', 'bob@example.com');
+    expect(file.user('alice@example.com').aliases).toEqual(['sales@example.com']);
+    expect(file.user('bob@example.com')).toMatchObject({
+      aliases: ['sales@example.com'],
+      groups: ['team@example.com'],
+    });
+    file.removeAlias('sales@example.com', 'alice@example.com');
+    file.removeAlias('sales@example.com', 'alice@example.com');
+    expect(file.toString()).toBe(
+      `alice@example.com:${verifier}::::::\nbob@example.com:${verifier}::::::aliases=sales@example.com groups=team@example.com\n`,
+    );
+  });
+
+  test('quota and protocols are set and unset', () => {
+    const file = made();
+    const before = file.toString();
+    file.change('alice@example.com', { quota: '10G', protocols: ['imap', 'smtp', 'imap'] });
+    expect(file.user('alice@example.com')).toMatchObject({ quota: '10G', protocols: ['imap', 'smtp'] });
+    file.change('alice@example.com', { quota: '', protocols: [] });
+    expect(file.toString()).toBe(before);
+  });
+
+  test('a domain is known, disabled, and forgotten when it has no users', () => {
+    const file = made();
+    file.addDomain('example.org');
+    file.setEnabled('Example.com', false);
+    expect(file.domains()).toEqual([
+      { name: 'example.org', enabled: true, secondFactor: false },
+      { name: 'example.com', enabled: false, secondFactor: false },
+    ]);
+    file.removeDomain('example.org');
+    expect(() => file.removeDomain('example.com')).toThrow(
+      'example.com has 2 users, such as alice@example.com; remove them first',
+    );
+    expect(UserFile.parse(file.toString()).domains()).toEqual([
+      { name: 'example.com', enabled: false, secondFactor: false },
+    ]);
+  });
+
+  test('what is imported twice changes nothing the second time, and what an import does not say stays', () => {
+    const file = made();
+    file.setEnabled('alice@example.com', false);
+    const imported = { address: 'alice@example.com', aliases: ['info@example.com'], quota: '5G' };
+    expect(file.put(imported)).toBe(true);
+    expect(file.put(imported)).toBe(false);
+    expect(file.user('alice@example.com')).toMatchObject({ verifier, enabled: false, quota: '5G' });
+    expect(file.put({ address: 'carol@example.com' })).toBe(true);
+    expect(file.user('carol@example.com').verifier).toMatch(/,A{43}=,A{43}=$/);
+  });
+
+  const wrong: [string, (file: UserFile) => void, string][] = [
+    [
+      'an alias is a user',
+      (file) => file.addAlias('bob@example.com', 'alice@example.com'),
+      'bob@example.com is a user',
+    ],
+    [
+      'a user is an alias',
+      (file) => file.add('info@example.com', PASSWORD),
+      'is an alias or a group of alice@example.com',
+    ],
+    [
+      'an imported user is an alias',
+      (file) => file.put({ address: 'info@example.com' }),
+      'is an alias or a group of alice',
+    ],
+    [
+      'an imported verifier is weak',
+      (file) => file.put({ address: 'x@example.com', verifier: '{SCRAM-SHA-256}4096,a,b,c' }),
+      'verifier must be',
+    ],
+    ['an imported quota is none', (file) => file.put({ address: 'x@example.com', quota: 'much' }), 'quota must be'],
+    [
+      'an imported alias is none',
+      (file) => file.put({ address: 'bob@example.com', quota: '1G', aliases: ['x'] }),
+      'address must be',
+    ],
+    ['a protocol is unknown', (file) => file.change('alice@example.com', { protocols: ['http'] }), 'must be of imap'],
+    ['the domain is none', (file) => file.addDomain('localhost'), 'address must be'],
+  ];
+  test.each(wrong)('fails when %s, and changes nothing', (_what, change, message) => {
+    const file = made();
+    file.addAlias('info@example.com', 'alice@example.com');
+    const before = file.toString();
+    expect(() => change(file)).toThrow(message);
+    expect(file.toString()).toBe(before);
+  });
 });
 
 describe('what nodes make of it', () => {
@@ -234,6 +336,38 @@ describe('what nodes make of it', () => {
     expect(made.users).toMatch(NOBODY);
   });
 
+  test('mail to aliases and groups goes to their users, who may send from aliases only', () => {
+    const file = UserFile.parse();
+    for (const name of ['alice', 'bob']) file.put({ address: `${name}@example.com` });
+    for (const name of ['alice', 'bob']) file.addAlias('sales@example.com', `${name}@example.com`);
+    file.addMember('team@example.org', 'alice@example.com');
+    file.addMember('sales@example.com', 'alice@example.com');
+    file.change('bob@example.com', { protocols: ['imap', 'smtp'] });
+    expect(split(file.toString())).toMatchObject({ status: 0, stdout: '' });
+    const lines = (name: string) => readFileSync(join(folder, name), 'utf8').trim().split('\n').sort();
+    expect(lines('aliases')).toEqual([
+      'sales@example.com alice@example.com, bob@example.com',
+      'team@example.org alice@example.com',
+    ]);
+    expect(lines('senders')).toEqual([
+      'alice@example.com alice@example.com',
+      'bob@example.com bob@example.com',
+      'sales@example.com alice@example.com, bob@example.com',
+    ]);
+    expect(lines('protocols')).toEqual(['bob@example.com:imap+smtp']);
+  });
+
+  test('nobody of a disabled domain logs in', () => {
+    const file = UserFile.parse();
+    file.add('alice@example.com', PASSWORD);
+    file.add('alice@example.org', PASSWORD);
+    file.setEnabled('example.com', false);
+    const made = split(file.toString());
+    expect(made).toMatchObject({ status: 0, noLogin: 'alice@example.com\n' });
+    expect(made.users).toMatch(NOBODY);
+    expect(made.users).toContain(file.toString().split('\n')[1]);
+  });
+
   const verifier = scramVerifier(PASSWORD);
   const scram = verifier.slice('{SCRAM-SHA-256}'.length);
   test.each([
@@ -241,6 +375,9 @@ describe('what nodes make of it', () => {
     [`app_password=ABCD,phone,imap,${scram}`, 'is not ID,NAME,PROTOCOLS'],
     [`app_password=abcd,phone,imap,${scram.replace('100000', '4096')}`, 'is not ID,NAME,PROTOCOLS'],
     ['app_password=abcd,phone,imap,secret', 'is not ID,NAME,PROTOCOLS'],
+    ['protocols=imap+http', "is for the unknown protocol 'http'"],
+    ['protocols=', 'is for no protocol'],
+    ['groups=team@example.net', "group 'team@example.net' of alice@example.com is no lower-case address"],
     [`app_password=abcd,a,imap,${scram} app_password=abcd,b,imap,${scram}`, 'two app passwords'],
     ['login=sometimes', "unknown field 'login=sometimes'"],
   ])('a file with %j is refused', (fields, problem) => {
@@ -252,7 +389,8 @@ describe('what nodes make of it', () => {
 
   test.each([
     ['@example.net:::::::login=second-factor', 'example.net'],
-    ['@example.com:::::::login=none', 'a line for a domain must be'],
+    ['@example.com:::::::aliases=a@example.com', "unknown field 'aliases=a@example.com' of @example.com"],
+    ['@example.com:x::::::login=none', 'a line for a domain must be'],
   ])('a file with the line %j is refused', (line, problem) => {
     expect(split(`${line}\n`)).toMatchObject({ status: 1, stdout: expect.stringContaining(problem) });
   });

@@ -115,8 +115,16 @@ load_environment() {
       ;;
   esac
   [[ -z ${MAIL_MAILBOX_FORMAT:-} ]] || check_key MAIL_MAILBOX_FORMAT 'maildir|sdbox'
-  check_key MAIL_DIRECTORY 'file'
-  check_key MAIL_DIRECTORY_OBJECT 's3://[a-z0-9.-]+/.+'
+  check_key MAIL_DIRECTORY 'file|sql'
+  case ${MAIL_DIRECTORY:-} in
+    file) check_key MAIL_DIRECTORY_OBJECT 's3://[a-z0-9.-]+/.+' ;;
+    sql)
+      check_key MAIL_DIRECTORY_HOST "$host"
+      check_key MAIL_DIRECTORY_PORT '[1-9][0-9]*'
+      check_key MAIL_DIRECTORY_DATABASE '[a-z0-9_]+'
+      check_key MAIL_DIRECTORY_STALE_AFTER '[1-9][0-9]*'
+      ;;
+  esac
   check_key MAIL_LEASE_TABLE '[A-Za-z0-9_.-]+'
   check_key MAIL_PROXY_SECRET '.+'
   [[ -z ${MAIL_MAINTENANCE:-} ]] || check_key MAIL_MAINTENANCE '[-A-Za-z0-9*:,./_ ]+'
@@ -238,6 +246,8 @@ derive_environment() {
   MAIL_TOKEN_CLAIM=${MAIL_TOKEN_CLAIM:-email} MAIL_TOKEN_LIFETIME_MAX=${MAIL_TOKEN_LIFETIME_MAX:-900}
   MAIL_TOKEN_MECHANISMS=${MAIL_TOKEN_ISSUER:+ oauthbearer xoauth2}
   MAIL_TOKEN_CONFIGURATION_URL=${MAIL_TOKEN_ISSUER:+${MAIL_TOKEN_ISSUER%/}/.well-known/openid-configuration}
+  # The users file has no limit: it is as recent as S3 lets it be.
+  MAIL_DIRECTORY_STALE_AFTER=${MAIL_DIRECTORY_STALE_AFTER:-}
   # On a store that all nodes share each has a queue of its own; a shard's stays on its volume, whichever node has that.
   MAIL_QUEUE=${MAIL_SHARD:-${MAIL_INSTANCE_ID:-}}
   # Old mail of shards, beside the volume; nothing without.
@@ -256,7 +266,7 @@ derive_environment() {
     MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET MAIL_QUEUE \
     MAIL_STORE_SERVER MAIL_OLD_MAIL MAIL_ALT_PATH MAIL_OLD_MOUNT \
     MAIL_TOKEN_ISSUER MAIL_TOKEN_AUDIENCES MAIL_TOKEN_SCOPE MAIL_TOKEN_CLAIM MAIL_TOKEN_LIFETIME_MAX MAIL_TOKEN_MECHANISMS \
-    MAIL_TOKEN_CONFIGURATION_URL
+    MAIL_TOKEN_CONFIGURATION_URL MAIL_DIRECTORY_STALE_AFTER
 }
 
 # What one source, or one user, may ask for (docs/limits.md).
@@ -274,7 +284,7 @@ derive_limits() {
     MAIL_LOCKOUT_FAILURES MAIL_LOCKOUT_SECONDS MAIL_LIMITS_EXEMPT MAIL_UNLIMITED MAIL_BLOCKED_PORTS
 }
 
-# What is on by choice: a folder of the bundle each, with packages and configuration of its own.
+# What is on by choice: a folder of the bundle each, with packages and, but for database/, configuration of its own.
 derive_filter() {
   MAIL_PARTS='' MAIL_MX_MILTERS='' MAIL_USER_MILTERS=''
   MAIL_GREYLISTING_ENABLED=false MAIL_VIRUS_SCAN_ENABLED=false MAIL_DEFER_UNSCANNED=false
@@ -292,6 +302,7 @@ derive_filter() {
     [[ $MAIL_FILTER_OUTAGE != defer ]] || MAIL_DEFER_UNSCANNED=true
   fi
   [[ -z ${MAIL_RESTORE_SECRET:-} ]] || MAIL_PARTS+=' restoring'
+  [[ $MAIL_DIRECTORY != sql ]] || MAIL_PARTS+=' database'
   export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED
 }
 

@@ -1,12 +1,14 @@
 # Checks a users file and splits it for Dovecot and Postfix: awk -v domains='a.org b.org' -v out=FOLDER -f users.awk FILE
 # A line is user@domain:{SCRAM-SHA-256}iterations,salt,storedKey,serverKey:::::: with, after the last colon, optional fields:
 #   userdb_quota_storage_size=10G
-#   aliases=sales@a.org,info@a.org           an alias of several users goes to all
+#   aliases=sales@a.org,info@a.org           an alias of several users goes to all, and all may send from it
+#   groups=team@a.org                        mail to a group goes to all who have it here; none of them may send from it
+#   protocols=imap+smtp                      the user logs in by these only (imap, pop3, smtp, sieve)
 #   login=second-factor                      the password is good nowhere; tokens and app passwords are
 #   login=none                               nobody logs in; mail is taken
 #   app_password=ID,NAME,imap+smtp,iterations,salt,storedKey,serverKey    as often as there are any
-# A line @domain:::::::login=second-factor does so for all users of the domain.
-# Writes users, app-passwords, no-login, mailboxes, aliases and senders to FOLDER. Prints what is wrong, a line each, and then
+# A line @domain::::::: with one of the two login= fields, or both or none, does so for all users of the domain.
+# Writes users, app-passwords, no-login, protocols, mailboxes, aliases and senders to FOLDER. Prints what is wrong, a line each, and then
 # ends with 1.
 
 BEGIN {
@@ -15,7 +17,7 @@ BEGIN {
   for (i = 1; i <= count; i++) ours[list[i]] = 1
   # For users whose password is good nowhere: no password has this verifier, and clients can't tell.
   nobody = "{SCRAM-SHA-256}100000,bm8gcGFzc3dvcmQgaGFzIGl0,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-  files = split("users app-passwords no-login mailboxes aliases senders", name, " ")
+  files = split("users app-passwords no-login protocols mailboxes aliases senders", name, " ")
   for (i = 1; i <= files; i++) printf "" > (out "/" name[i])
 }
 
@@ -36,6 +38,24 @@ function is_verifier(text,   part, n) {
   return n == 4 && length(part[3]) == 44 && length(part[4]) == 44
 }
 
+function check_protocols(text, whose,   protocol, m, j) {
+  m = split(text, protocol, "+")
+  if (m == 0) wrong(whose " is for no protocol")
+  for (j = 1; j <= m; j++) if (protocol[j] !~ /^(imap|pop3|smtp|sieve)$/) wrong(whose " is for the unknown protocol '" protocol[j] "'")
+}
+
+# Adds the user to those whom mail to each of the names goes to; to those who may send from it, too, if it is an alias.
+function read_names(text, kind,   name, m, j) {
+  m = split(text, name, ",")
+  for (j = 1; j <= m; j++) {
+    if (!is_address(name[j])) { wrong(kind " '" name[j] "' of " user " is no lower-case address in " domains); continue }
+    if (kind == "alias") senders[name[j]] = senders[name[j]] (senders[name[j]] == "" ? "" : ", ") user
+    if ((name[j], user) in owned) continue
+    owned[name[j], user] = 1
+    owners[name[j]] = owners[name[j]] (owners[name[j]] == "" ? "" : ", ") user
+  }
+}
+
 # Checks and keeps an app password of the user.
 function read_app_password(text,   part, n, protocol, m, j, verifier) {
   n = split(text, part, ",")
@@ -46,8 +66,7 @@ function read_app_password(text,   part, n, protocol, m, j, verifier) {
   }
   if ((user, part[1]) in app_seen) { wrong("two app passwords of " user " have the id " part[1]); return }
   app_seen[user, part[1]] = 1
-  m = split(part[3], protocol, "+")
-  for (j = 1; j <= m; j++) if (protocol[j] !~ /^(imap|pop3|smtp|sieve)$/) wrong("an app password of " user " is for the unknown protocol '" protocol[j] "'")
+  check_protocols(part[3], "an app password of " user)
   app_passwords[user] = app_passwords[user] user ":" part[1] ":" part[3] ":" part[2] ":" verifier "\n"
 }
 
@@ -56,8 +75,13 @@ function read_app_password(text,   part, n, protocol, m, j, verifier) {
 
 /^@/ {
   if (!(substr($1, 2) in ours)) wrong("'" substr($1, 2) "' is none of " domains)
-  if (NF != 8 || $2 $3 $4 $5 $6 $7 != "" || $8 != "login=second-factor") wrong("a line for a domain must be @domain:::::::login=second-factor")
-  second_factor[substr($1, 2)] = 1
+  if (NF != 8 || $2 $3 $4 $5 $6 $7 != "") wrong("a line for a domain must be @domain::::::: and fields")
+  n = split($8, field, " ")
+  for (i = 1; i <= n; i++) {
+    if (field[i] == "login=second-factor") second_factor[substr($1, 2)] = 1
+    else if (field[i] == "login=none") disabled[substr($1, 2)] = 1
+    else wrong("unknown field '" field[i] "' of " $1)
+  }
   next
 }
 
@@ -78,11 +102,12 @@ function read_app_password(text,   part, n, protocol, m, j, verifier) {
     if (field[i] ~ /^userdb_quota_storage_size=[1-9][0-9]*[KMGT]$/) {
       extra = extra (extra == "" ? "" : " ") field[i]
     } else if (field[i] ~ /^aliases=/) {
-      m = split(substr(field[i], length("aliases=") + 1), alias, ",")
-      for (j = 1; j <= m; j++) {
-        if (!is_address(alias[j])) { wrong("alias '" alias[j] "' of " user " is no lower-case address in " domains); continue }
-        owners[alias[j]] = owners[alias[j]] (owners[alias[j]] == "" ? "" : ", ") user
-      }
+      read_names(substr(field[i], length("aliases=") + 1), "alias")
+    } else if (field[i] ~ /^groups=/) {
+      read_names(substr(field[i], length("groups=") + 1), "group")
+    } else if (field[i] ~ /^protocols=/) {
+      protocols[user] = substr(field[i], length("protocols=") + 1)
+      check_protocols(protocols[user], user)
     } else if (field[i] == "login=second-factor") {
       second_factor[user] = 1
     } else if (field[i] == "login=none") {
@@ -99,19 +124,20 @@ function read_app_password(text,   part, n, protocol, m, j, verifier) {
 }
 
 END {
-  for (alias_name in owners) if (alias_name in seen) { print "alias '" alias_name "' is a mailbox too"; failed = 1 }
+  for (alias_name in owners) if (alias_name in seen) { print "alias or group '" alias_name "' is a mailbox too"; failed = 1 }
   if (failed) exit 1
   for (i = 1; i <= users; i++) {
     user = order[i]
-    without_password = user in disabled || user in second_factor || substr(user, index(user, "@") + 1) in second_factor
+    domain = substr(user, index(user, "@") + 1)
+    if (domain in disabled) disabled[user] = 1
+    without_password = user in disabled || user in second_factor || domain in second_factor
     print user ":" (without_password ? nobody : verifier_of[user]) "::::::" extra_of[user] > (out "/users")
     if (user in disabled) print user > (out "/no-login")
     else printf "%s", app_passwords[user] > (out "/app-passwords")
+    if (user in protocols) print user ":" protocols[user] > (out "/protocols")
     print user, "mailbox" > (out "/mailboxes")
     print user, user > (out "/senders")
   }
-  for (alias_name in owners) {
-    print alias_name, owners[alias_name] > (out "/aliases")
-    print alias_name, owners[alias_name] > (out "/senders")
-  }
+  for (alias_name in owners) print alias_name, owners[alias_name] > (out "/aliases")
+  for (alias_name in senders) print alias_name, senders[alias_name] > (out "/senders")
 }
