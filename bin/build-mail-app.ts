@@ -6,6 +6,7 @@ import {
   ArchiveLock,
   ConnectionLimits,
   EdgeTls,
+  InboundMail,
   MailboxFormat,
   MailDnsOptions,
   MailFilteringOptions,
@@ -60,7 +61,10 @@ function stackProps(config: MailConfig): MailStackProps {
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
     singleSignOn: singleSignOn(config),
+    inbound: config.inbound && InboundMail[config.inbound](),
     relay: config.relay && OutboundRelay[config.relay](),
+    senderRewriting: config.senderRewriting,
+    sendingLimits: config.sendingLimits,
     filtering:
       config.filtering === true ? {} : config.filtering ? (config.filtering as MailFilteringOptions) : undefined,
     demand: config.users === undefined ? undefined : { users: config.users },
