@@ -559,13 +559,12 @@ describe('mail through SES', () => {
   test('what holds data keeps its logical id', () => {
     const template = Template.fromStack(mailStack({ inbound, senderRewriting: true }));
     for (const [type, id] of [
-      ['AWS::S3::Bucket', 'InboundSesBucket'],
-      ['AWS::SQS::Queue', 'InboundSesQueue'],
-      ['AWS::SQS::Queue', 'InboundSesDeadLetters'],
-      ['AWS::SecretsManager::Secret', 'SenderRewritingSecret'],
+      ['AWS::S3::Bucket', 'InboundSesBucketA1D91191'],
+      ['AWS::SQS::Queue', 'InboundSesQueue99258F12'],
+      ['AWS::SQS::Queue', 'InboundSesDeadLettersB7AC2BAF'],
+      ['AWS::SecretsManager::Secret', 'SenderRewritingSecretB759D171'],
     ]) {
-      const ids = Object.keys(template.findResources(type));
-      expect(ids).toContainEqual(expect.stringMatching(new RegExp(`^${id}`)));
+      expect(Object.keys(template.findResources(type))).toContain(id);
     }
   });
 

@@ -384,7 +384,8 @@ export function inboundSuite(system: () => System): void {
         try {
           const before = await deaths();
           await receive({ subject, recipients: [bob.address] });
-          await waitFor('it to die', 30_000, async () => ((await deaths()) > before ? true : undefined));
+          // A question of the daemon before may have taken the notice with it, for half a minute.
+          await waitFor('it to die', 75_000, async () => ((await deaths()) > before ? true : undefined));
         } finally {
           await live(file);
         }
