@@ -7,6 +7,7 @@ import {
   BlockList,
   ConnectionLimits,
   EdgeTls,
+  InboundMail,
   MailBlockListsOptions,
   MailboxFormat,
   MailDirectory,
@@ -65,7 +66,10 @@ function stackProps(config: MailConfig): MailStackProps {
     nodeCertificate: nodeCertificate(config),
     singleSignOn: singleSignOn(config),
     directory: config.directory && MailDirectory[config.directory](),
+    inbound: config.inbound && InboundMail[config.inbound](),
     relay: config.relay && OutboundRelay[config.relay](),
+    senderRewriting: config.senderRewriting,
+    sendingLimits: config.sendingLimits,
     filtering:
       config.filtering === true ? {} : config.filtering ? (config.filtering as MailFilteringOptions) : undefined,
     demand: config.users === undefined ? undefined : { users: config.users },

@@ -163,6 +163,12 @@ export interface MailConfig {
   readonly singleSignOn?: 'cognito' | OpenIdConfig;
 
   /**
+   * What takes mail from the internet: `ses` is Amazon SES in the region, which keeps it until nodes fetch it, docs/inbound.md.
+   * @default - the nodes, when `services` has `mx`
+   */
+  readonly inbound?: 'ses';
+
+  /**
    * Where nodes send mail for other domains: `ses` is Amazon SES in the region, docs/outbound.md.
    * @default - straight to their mail servers, on port 25, which AWS opens on request
    */
@@ -173,6 +179,22 @@ export interface MailConfig {
    * @default 'file'
    */
   readonly directory?: 'file' | 'aurora';
+
+  /**
+   * Whether mail that users forward elsewhere gets a sender of ours, so that it passes SPF there; docs/outbound.md.
+   * @default false
+   */
+  readonly senderRewriting?: boolean;
+
+  /**
+   * How much users may send, docs/outbound.md. Fields are those of `SendingLimits`.
+   * @default - 1000 recipients in an hour for each user, 20 000 for each domain, at each node
+   */
+  readonly sendingLimits?: {
+    readonly recipientsPerHour?: number;
+    readonly domainRecipientsPerHour?: number;
+    readonly exempt?: string[];
+  };
 
   /**
    * Spam and virus filtering, docs/filtering.md; `true` for the defaults. Fields are those of `MailFilteringOptions`;
@@ -398,7 +420,14 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   zones: integer(3, 6),
   singleSignOn: checkSingleSignOn,
   directory: oneOf(['file', 'aurora']),
+  inbound: oneOf(['ses']),
   relay: oneOf(['ses']),
+  senderRewriting: isBoolean,
+  sendingLimits: record({
+    recipientsPerHour: optional(integer(10, 1_000_000)),
+    domainRecipientsPerHour: optional(integer(10, 10_000_000)),
+    exempt: optional(listOf(matches(EMAIL, 'a user such as newsletter@example.com'))),
+  }),
   filtering: checkFiltering,
   users: integer(1, 100_000),
   minNodes: integer(1, 1000),

@@ -28,9 +28,18 @@ import {
 } from './archive';
 import { NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
-import { IOutboundRelay, OutboundRelay } from './delivery';
+import {
+  IInboundMail,
+  InboundMail,
+  IOutboundRelay,
+  MailSendingLimits,
+  OutboundRelay,
+  SenderRewriting,
+  SendingLimits,
+  SesRelay,
+} from './delivery';
 import { IMailDirectory, ISingleSignOn, MailDirectory, SingleSignOn } from './directory';
-import { MailDns, MailDnsOptions } from './dns';
+import { MailDns, MailDnsOptions, MailExchanger } from './dns';
 import { EdgeTls, MailEdge } from './edge';
 import { MailFiltering, MailFilteringOptions } from './filtering';
 import { MailFirewallOptions, MailNetwork } from './network';
@@ -167,10 +176,29 @@ export interface MailStackProps extends StackProps, FleetOptions {
   readonly singleSignOn?: SingleSignOn;
 
   /**
+   * What takes mail from the internet in the place of port 25 of the nodes, or, with `MailService.MX`, before it; docs/inbound.md.
+   * @default - the nodes, when they offer `MailService.MX`
+   */
+  readonly inbound?: InboundMail;
+
+  /**
    * Where nodes send mail for other domains; docs/outbound.md.
    * @default - straight to their mail servers, on port 25, which AWS opens on request
    */
   readonly relay?: OutboundRelay;
+
+  /**
+   * Whether mail that users forward elsewhere gets a sender at the primary domain (Sender Rewriting Scheme), so that it passes SPF there
+   * and bounces come back through us to the original sender; docs/outbound.md.
+   * @default false - it keeps its sender, and many refuse it
+   */
+  readonly senderRewriting?: boolean;
+
+  /**
+   * How much users may send, so that a stolen password sends no flood; docs/outbound.md.
+   * @default - 1000 recipients in an hour for each user, 20 000 for each domain, at each node; see `SendingLimits`
+   */
+  readonly sendingLimits?: SendingLimits;
 
   /**
    * Spam and virus filtering on the nodes; docs/filtering.md.
@@ -306,8 +334,17 @@ export class MailStack extends Stack {
   public readonly singleSignOn?: ISingleSignOn;
   /** Spam and virus filtering; nothing unless asked for. */
   public readonly filtering?: MailFiltering;
+  /** What takes mail for the nodes; nothing unless asked for. */
+  public readonly inbound?: IInboundMail;
+
   /** Relay for mail to other domains; nothing unless asked for. */
   public readonly relay?: IOutboundRelay;
+
+  /** What rewrites senders of forwarded mail; nothing unless asked for. */
+  public readonly senderRewriting?: SenderRewriting;
+
+  /** How much users may send. */
+  public readonly sendingLimits: MailSendingLimits;
 
   /** Backups of the store; nothing unless asked for. */
   public readonly backup?: MailBackup;
@@ -460,6 +497,17 @@ export class MailStack extends Stack {
     this.restoreAccess =
       props.restoreAccess &&
       new RestoreAccess(this, 'RestoreAccess', { ...props.restoreAccess, encryptionKey: this.encryptionKey });
+    this.inbound = props.inbound?.bind(new Construct(this, 'Inbound'), {
+      domains: this.domains,
+      verifiedDomains: this.relay instanceof SesRelay ? this.domains : undefined,
+      hostedZones: [this.hostedZone],
+      encryptionKey: this.encryptionKey,
+      accessLogsBucket,
+    });
+    this.senderRewriting = props.senderRewriting
+      ? new SenderRewriting(this, 'SenderRewriting', { encryptionKey: this.encryptionKey })
+      : undefined;
+    this.sendingLimits = new MailSendingLimits(this, 'SendingLimits', props.sendingLimits);
     this.leases = new LeaseTable(this, 'Leases', { encryptionKey: this.encryptionKey });
 
     this.alarmTopic = new AlarmTopic(this, 'Alerts', {
@@ -470,6 +518,7 @@ export class MailStack extends Stack {
     if (props.dns) {
       this.dns = new MailDns(this, 'Dns', {
         ...props.dns,
+        mailExchangers: props.dns.mailExchangers ?? this.mailExchangers(services),
         outboundAddresses: props.dns.outboundAddresses ?? this.network.outboundAddresses,
         domains: this.domains,
         hostname: this.hostname,
@@ -498,6 +547,9 @@ export class MailStack extends Stack {
         ...(this.singleSignOn ? [this.singleSignOn.configuration] : []),
         ...(this.journal ? [this.journal.configuration] : []),
         ...(this.relay ? [this.relay.configuration] : []),
+        ...(this.inbound ? [this.inbound.configuration] : []),
+        ...(this.senderRewriting ? [this.senderRewriting.configuration] : []),
+        this.sendingLimits.configuration,
         ...(this.filtering ? [this.filtering.configuration] : []),
         ...(signs ? [this.dns!.dkimKey.configuration] : []),
         ...(this.restoreAccess ? [this.restoreAccess.configuration] : []),
@@ -547,6 +599,8 @@ export class MailStack extends Stack {
     this.restoreAccess?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     this.relay?.addAlarms(this.alarmTopic);
+    this.inbound?.addAlarms(this.alarmTopic);
+    this.sendingLimits.addAlarms(this.alarmTopic);
     if (props.backup && this.store.storeArn) {
       this.backup = new MailBackup(this, 'Backup', {
         ...props.backup,
@@ -632,6 +686,20 @@ export class MailStack extends Stack {
     });
     check.addAlarms(this.alarmTopic);
     return check;
+  }
+
+  /** Who takes mail, when it is not the nodes alone. */
+  private mailExchangers(services: MailService[]): MailExchanger[] | undefined {
+    if (!this.inbound) {
+      return undefined;
+    }
+    if (Token.isUnresolved(this.inbound.mailExchanger)) {
+      throw new Error(
+        'inbound needs env with a region for the MX records that dns makes, got none; add env, or give dns.mailExchangers',
+      );
+    }
+    const nodes = services.includes(MailService.MX) ? [{ preference: 20, host: this.hostname }] : [];
+    return [{ preference: 10, host: this.inbound.mailExchanger }, ...nodes];
   }
 
   private numberOfNodes(props: MailStackProps): Pick<FleetOptions, 'minNodes' | 'maxNodes'> {

@@ -96,6 +96,9 @@ export class LocalAws {
     for (const [id, secret] of template.ofType('AWS::SecretsManager::Secret')) {
       await manager.send(new CreateSecretCommand({ Name: id, SecretString: secrets[id] ?? generatedSecret(secret) }));
     }
+    for (const [id] of template.ofType('AWS::SQS::Queue')) {
+      await this.askQueues('CreateQueue', { QueueName: id });
+    }
     const dynamo = new DynamoDBClient(this.client);
     for (const [id, { Properties }] of template.ofType('AWS::DynamoDB::Table')) {
       const { AttributeDefinitions, KeySchema, BillingMode } = Properties as unknown as CreateTableCommandInput;
@@ -108,6 +111,21 @@ export class LocalAws {
         }),
       );
     }
+  }
+
+  /** An action of SQS, in its query protocol, which needs no client of the SDK; moto looks at no signature. */
+  public async askQueues(action: string, parameters: { readonly [name: string]: string }): Promise<string> {
+    const scope = `${PSEUDO['AWS::Region']}/sqs/aws4_request`;
+    const response = await fetch(this.endpoint, {
+      method: 'POST',
+      headers: {
+        Authorization: `AWS4-HMAC-SHA256 Credential=local/20260101/${scope}, SignedHeaders=host, Signature=none`,
+      },
+      body: new URLSearchParams({ Action: action, Version: '2012-11-05', ...parameters }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${action}: ${text}`);
+    return text;
   }
 
   /** Uploads the assembly's assets with the CDK's own command, to an account that counts as bootstrapped. */

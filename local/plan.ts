@@ -194,6 +194,8 @@ export function standInValue(logicalId: string, resource: Resource, attribute?: 
       return bucketName(logicalId);
     case 'AWS::S3::Bucket Arn':
       return `arn:aws:s3:::${bucketName(logicalId)}`;
+    case 'AWS::SQS::Queue Ref':
+      return `https://sqs.${PSEUDO['AWS::Region']}.amazonaws.com/${PSEUDO['AWS::AccountId']}/${logicalId}`;
     case 'AWS::DynamoDB::Table Ref':
       return logicalId;
     case 'AWS::SecretsManager::Secret Ref':

@@ -35,7 +35,7 @@ export function readPackages(file: string): string[] {
 export async function rootFilesystem(progress: Progress): Promise<string> {
   const packages = [
     ...readPackages(path.join(__dirname, 'root-packages.txt')),
-    ...['.', 'signing', 'filtering', 'database'].flatMap((part) =>
+    ...['.', 'signing', 'filtering', 'database', 'inbound', 'rewriting'].flatMap((part) =>
       readPackages(path.join(PROJECT, 'assets', 'node', part, 'packages.txt')),
     ),
   ];
@@ -73,9 +73,9 @@ function mmdebstrapArguments(packages: string[]): string[] {
     '--variant=minbase',
     `--include=${packages.join(',')}`,
     // The services that the packages start are the business of the node's bootstrap, as on a machine just installed.
-    '--customize-hook=for u in postfix dovecot nftables stunnel4 rpcbind rspamd valkey-server clamav-daemon clamav-freshclam clamav-freshclam-once; do systemctl --root="$1" disable $u.service $u.socket $u.timer 2>/dev/null || true; done',
+    '--customize-hook=for u in postfix dovecot nftables stunnel4 rpcbind rspamd valkey-server clamav-daemon clamav-freshclam clamav-freshclam-once postsrsd; do systemctl --root="$1" disable $u.service $u.socket $u.timer 2>/dev/null || true; done',
     // Nor does a first boot, which enables whatever it finds, start those of parts that nobody chose.
-    '--customize-hook=mkdir -p "$1/etc/systemd/system-preset"; printf "disable %s\\n" rspamd.service "valkey-*" "clamav-*" >"$1/etc/systemd/system-preset/10-by-choice.preset"',
+    '--customize-hook=mkdir -p "$1/etc/systemd/system-preset"; printf "disable %s\\n" rspamd.service postsrsd.service "valkey-*" "clamav-*" >"$1/etc/systemd/system-preset/10-by-choice.preset"',
     '--customize-hook=rm -f "$1/etc/machine-id" "$1/etc/hostname"',
   ];
 }

@@ -18,6 +18,7 @@ import {
   ArchiveLock,
   BackupLock,
   EdgeTls,
+  InboundMail,
   MailArchive,
   MailService,
   MailStack,
@@ -183,6 +184,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['DNS of domains elsewhere', { dns: {}, services: MailService.all(), additionalDomains: ['example.org'] }],
   ['a second factor by Cognito', { singleSignOn: SingleSignOn.cognito(), dns: {}, services: MailService.all() }],
   ['mail to other domains through SES', { relay: OutboundRelay.ses() }],
+  ['mail from other domains through SES, and senders rewritten', { inbound: InboundMail.ses(), senderRewriting: true }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['a journal', { journal: {} }],
   ['a journal with a copy outside AWS', { journal: {}, archiveCopy: OUTSIDE }],
@@ -516,6 +518,60 @@ test('a relay: nodes wait for its login, and the domain of the zone gets its rec
   template.hasResourceProperties('AWS::CloudWatch::Alarm', {
     MetricName: 'Reputation.BounceRate',
     AlarmActions: [{ Ref: Match.stringLikeRegexp('^Alerts') }],
+  });
+});
+
+describe('mail through SES', () => {
+  const env = { account: '111122223333', region: 'eu-west-1' };
+  const inbound = InboundMail.ses();
+
+  test('MX records lead there, and behind it to nodes that take mail; nodes know where to fetch it', () => {
+    const zone = { hostedZoneAttributes: { hostedZoneId: 'Z0123456789', zoneName: 'example.com' } };
+    const stack = mailStack({ env, inbound, ...zone, dns: {}, services: MailService.all() });
+    const template = Template.fromStack(stack);
+    const mx = { Type: 'MX', Name: 'example.com.' };
+    template.hasResourceProperties('AWS::Route53::RecordSet', {
+      ...mx,
+      ResourceRecords: ['10 inbound-smtp.eu-west-1.amazonaws.com.', '20 mail.example.com.'],
+    });
+    template.hasResourceProperties('AWS::EC2::LaunchTemplate', {
+      LaunchTemplateData: {
+        UserData: {
+          'Fn::Base64': { 'Fn::Join': ['', Match.arrayWith([{ Ref: Match.stringLikeRegexp('^InboundSesQueue') }])] },
+        },
+      },
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'InboundDelay',
+      AlarmActions: [{ Ref: Match.stringLikeRegexp('^Alerts') }],
+    });
+    Template.fromStack(mailStack({ env, inbound, ...zone, dns: {} })).hasResourceProperties('AWS::Route53::RecordSet', {
+      ...mx,
+      ResourceRecords: ['10 inbound-smtp.eu-west-1.amazonaws.com.'],
+    });
+  });
+
+  test('SES knows a domain once when mail leaves through it, too', () => {
+    const template = Template.fromStack(mailStack({ inbound, relay: OutboundRelay.ses() }));
+    template.resourceCountIs('AWS::SES::EmailIdentity', 1);
+  });
+
+  test('what holds data keeps its logical id', () => {
+    const template = Template.fromStack(mailStack({ inbound, senderRewriting: true }));
+    for (const [type, id] of [
+      ['AWS::S3::Bucket', 'InboundSesBucketA1D91191'],
+      ['AWS::SQS::Queue', 'InboundSesQueue99258F12'],
+      ['AWS::SQS::Queue', 'InboundSesDeadLettersB7AC2BAF'],
+      ['AWS::SecretsManager::Secret', 'SenderRewritingSecretB759D171'],
+    ]) {
+      expect(Object.keys(template.findResources(type))).toContain(id);
+    }
+  });
+
+  test('fails when MX records are to be made in a region that nobody knows', () => {
+    expect(() => mailStack({ inbound, dns: {} })).toThrow(
+      'inbound needs env with a region for the MX records that dns makes, got none; add env, or give dns.mailExchangers',
+    );
   });
 });
 

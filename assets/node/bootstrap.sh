@@ -77,9 +77,10 @@ configure() {
   ! has_part restoring || systemd-tmpfiles --create mail-restoring.conf
 
   # NFSv4.1 needs no port mapper; certificates are renewed by mail-certificate.timer; sockets belong to Dovecot itself;
-  # ClamAV and Valkey have units of ours.
+  # ClamAV, Valkey and postsrsd have units of ours.
   local unit unwanted=(rpcbind.socket rpcbind.service certbot.timer dovecot.socket)
   ! has_part filtering || unwanted+=(clamav-daemon.socket clamav-daemon.service clamav-freshclam-once.timer valkey-server.service)
+  ! has_part rewriting || unwanted+=(postsrsd.service)
   for unit in "${unwanted[@]}"; do
     if [[ ! -L /etc/systemd/system/$unit ]]; then
       systemctl --quiet stop "$unit" 2>/dev/null || true
@@ -220,13 +221,18 @@ start_services() {
   local problem
   problem=$(doveconf -n 2>&1 >/dev/null) || die "Dovecot's configuration: ${problem//$'\n'/; }"
   problem=$(postconf -n 2>&1 >/dev/null) || die "Postfix's configuration: ${problem//$'\n'/; }"
-  ! has_part filtering || compile_sieve
+  if has_part filtering || has_part inbound; then compile_sieve; fi
 
-  local units=(mail-control.socket mail-quota.socket mail-logins.socket mail-ring.path dovecot.service postfix.service mail-directory-sync.timer
+  local units=(mail-control.socket mail-quota.socket mail-sending.socket mail-logins.socket mail-ring.path dovecot.service postfix.service mail-directory-sync.timer
     mail-certificate.timer mail-maintenance.timer mail-clock.timer mail-erase.path mail-erase.timer mail-logins.service mail-agent.service)
   local optional=()
   [[ $MAIL_SESSION_MANAGER == no ]] || optional+=(mail-session-manager.service)
   [[ -z ${MAIL_JOURNAL_BUCKET:-} ]] || units+=(mail-journal.socket mail-journal.service)
+  if has_part rewriting; then
+    # Bounces of others and forwards wait without it.
+    optional+=(mail-rewriting-secret.timer mail-rewriting.service)
+  fi
+  ! has_part inbound || units+=(mail-inbound.socket mail-inbound.service)
   # Without the relay's password mail for others waits in the queue; mail inside does not.
   [[ -z ${MAIL_RELAY:-} ]] || optional+=(mail-relay-password.timer)
   # While the provider is away, its keys of before go on.
@@ -244,6 +250,7 @@ start_services() {
     systemctl reload dovecot.service
   fi
   ! has_changed '/mail-logins\.service$' || systemctl try-restart mail-logins.service
+  ! has_changed '/mail-sending\.service$' || systemctl try-restart mail-sending.service
   has_changed '^/etc/postfix/' && systemctl --quiet is-active postfix.service && systemctl reload postfix.service
   ((${#optional[@]} == 0)) || systemctl --no-block start "${optional[@]}"
   systemctl start "${units[@]}" || die 'a service does not start; see systemctl --failed'

@@ -58,6 +58,30 @@ export function allowAlarms(scope: Construct, key: IKey): void {
   );
 }
 
+/**
+ * Lets SES store mail in a bucket and tell a topic of it, both under the key.
+ *
+ * @param rulesArn of the receipt rules that may, with a `*` for their names
+ * @see https://docs.aws.amazon.com/ses/latest/dg/receiving-email-permissions.html
+ */
+export function allowReceiving(scope: Construct, key: IKey, rulesArn: string): void {
+  add(
+    scope,
+    key,
+    'Amazon SES',
+    new PolicyStatement({
+      sid: 'SesReceivesMail',
+      principals: [new ServicePrincipal('ses.amazonaws.com')],
+      actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
+      resources: ['*'],
+      conditions: {
+        StringEquals: { 'aws:SourceAccount': Stack.of(scope).account },
+        ArnLike: { 'aws:SourceArn': rulesArn },
+      },
+    }),
+  );
+}
+
 /** Lets nobody else sign: whoever may use keys in this account could otherwise sign what they like. */
 export function onlySignedBy(key: Key, sid: string, role: IRole): void {
   key.addToResourcePolicy(

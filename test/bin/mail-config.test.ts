@@ -72,6 +72,12 @@ test.each<[string, object, string]>([
   ['no network id', { ...located, vpcId: 'default' }, 'vpcId must be an id such as vpc-0123456789abcdef0'],
   ['zones of an imported network', { ...located, vpcId: 'vpc-01234567', zones: 3 }, 'zones is for a new network'],
   ['a relay that is none', { relay: 'smtp' }, 'relay must be one of ses, got "smtp"'],
+  ['inbound mail by nobody', { inbound: 'mx' }, 'inbound must be one of ses, got "mx"'],
+  [
+    'few recipients',
+    { sendingLimits: { recipientsPerHour: 1 } },
+    'sendingLimits.recipientsPerHour must be a whole number from 10 to',
+  ],
   ['two zones', { zones: 2 }, 'zones must be a whole number from 3 to 6, got 2'],
   ['a filter that is none', { filtering: 'rspamd' }, 'filtering must be { duringOutage, greylisting, virusScan, '],
   [

@@ -86,6 +86,9 @@ load_environment() {
   for limit in NEW_PER_MINUTE NEW_BURST SESSIONS_PER_SOURCE SESSIONS_PER_USER HALF_OPEN_PER_MINUTE LOCKOUT_FAILURES LOCKOUT_SECONDS; do
     check_optional_key "MAIL_$limit" '[1-9][0-9]*'
   done
+  check_optional_key MAIL_SEND_PER_USER '[1-9][0-9]*'
+  check_optional_key MAIL_SEND_PER_DOMAIN '[1-9][0-9]*'
+  check_optional_key MAIL_SEND_EXEMPT "[a-z0-9._-]+@$host( [a-z0-9._-]+@$host)*"
   local range='[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/[0-9]+'
   check_optional_key MAIL_LIMITS_EXEMPT "$range( $range)*"
   if [[ -n ${MAIL_BLOCK_LISTS_OBJECT:-} ]]; then
@@ -163,6 +166,12 @@ load_environment() {
     check_key MAIL_REJECT_SCORE '[0-9]+(\.[0-9]+)?'
   fi
   [[ -z ${MAIL_DKIM_SECRET:-} ]] || check_key MAIL_DKIM_SECRET '.+'
+  [[ -z ${MAIL_REWRITING_SECRET:-} ]] || check_key MAIL_REWRITING_SECRET '.+'
+  if [[ -n ${MAIL_INBOUND_QUEUE:-} ]]; then
+    check_key MAIL_INBOUND_QUEUE 'https?://.+'
+    check_key MAIL_INBOUND_BUCKET '[a-z0-9.-]+'
+    check_key MAIL_INBOUND_PATIENCE '[1-9][0-9]*'
+  fi
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
     acm-acme)
@@ -238,7 +247,8 @@ derive_environment() {
   if [[ -n ${MAIL_RELAY:-} ]]; then
     local domain
     for domain in $MAIL_DOMAINS; do MAIL_RELAY_SENDERS+=" { @$domain = $MAIL_RELAY:[$MAIL_RELAY_HOST]:587 }"; done
-    MAIL_RELAY_SENDERS="inline:{$MAIL_RELAY_SENDERS }"
+    # SES would refuse what is forwarded, which has another domain's address in From.
+    MAIL_RELAY_SENDERS="pcre:{ {/^SRS[01][-+=]/ smtp:} }, inline:{$MAIL_RELAY_SENDERS }"
   fi
   MAIL_RELAY_CONFIGURATION_SET=${MAIL_RELAY_CONFIGURATION_SET:-}
   # Tokens are not offered without an issuer; what else their files need stands for nothing then.
@@ -276,12 +286,14 @@ derive_limits() {
   MAIL_HALF_OPEN_PER_MINUTE=${MAIL_HALF_OPEN_PER_MINUTE:-2000}
   MAIL_LOCKOUT_FAILURES=${MAIL_LOCKOUT_FAILURES:-10} MAIL_LOCKOUT_SECONDS=${MAIL_LOCKOUT_SECONDS:-900}
   MAIL_LIMITS_EXEMPT=${MAIL_LIMITS_EXEMPT:-}
+  MAIL_SEND_PER_USER=${MAIL_SEND_PER_USER:-1000} MAIL_SEND_PER_DOMAIN=${MAIL_SEND_PER_DOMAIN:-20000} MAIL_SEND_EXEMPT=${MAIL_SEND_EXEMPT:-}
   # Other nodes and the balancer's own addresses, such as those of its health checks, are in the nodes' network.
   MAIL_UNLIMITED="$MAIL_NODE_NETWORK${MAIL_LIMITS_EXEMPT:+, ${MAIL_LIMITS_EXEMPT// /, }}"
   # Without block lists there is nobody whom this is for.
   MAIL_BLOCKED_PORTS=${MAIL_BLOCKED_PORTS:-$MAIL_LOGIN_PORTS}
   export MAIL_NEW_PER_MINUTE MAIL_NEW_BURST MAIL_SESSIONS_PER_SOURCE MAIL_SESSIONS_PER_USER MAIL_HALF_OPEN_PER_MINUTE \
-    MAIL_LOCKOUT_FAILURES MAIL_LOCKOUT_SECONDS MAIL_LIMITS_EXEMPT MAIL_UNLIMITED MAIL_BLOCKED_PORTS
+    MAIL_LOCKOUT_FAILURES MAIL_LOCKOUT_SECONDS MAIL_LIMITS_EXEMPT MAIL_UNLIMITED MAIL_BLOCKED_PORTS MAIL_SEND_PER_USER \
+    MAIL_SEND_PER_DOMAIN MAIL_SEND_EXEMPT
 }
 
 # What is on by choice: a folder of the bundle each, with packages and, but for database/, configuration of its own.
@@ -303,6 +315,22 @@ derive_filter() {
   fi
   [[ -z ${MAIL_RESTORE_SECRET:-} ]] || MAIL_PARTS+=' restoring'
   [[ $MAIL_DIRECTORY != sql ]] || MAIL_PARTS+=' database'
+  # Mail that SES takes.
+  MAIL_INBOUND_TRANSPORT='' MAIL_FOREIGN_HEADERS=''
+  if [[ -n ${MAIL_INBOUND_QUEUE:-} ]]; then
+    MAIL_PARTS+=${MAIL_PARTS:+ }inbound
+    MAIL_INBOUND_TRANSPORT=', {inbound.invalid = inbound-done:unix:/run/mail-inbound/lmtp}'
+    MAIL_FOREIGN_HEADERS='pcre:/etc/postfix/foreign-headers.pcre'
+  fi
+  # Senders of what users forward.
+  MAIL_PICKUP_CLEANUP=cleanup MAIL_RETURN_MAPS='' MAIL_REWRITING_OWN=''
+  if [[ -n ${MAIL_REWRITING_SECRET:-} ]]; then
+    MAIL_PARTS+=${MAIL_PARTS:+ }rewriting
+    MAIL_PICKUP_CLEANUP=rewriting-cleanup
+    MAIL_RETURN_MAPS='pipemap:{pcre:/etc/postfix/returns.pcre,tcp:127.0.0.1:10002}'
+    MAIL_REWRITING_OWN=${MAIL_DOMAINS// /,}
+  fi
+  export MAIL_INBOUND_TRANSPORT MAIL_FOREIGN_HEADERS MAIL_PICKUP_CLEANUP MAIL_RETURN_MAPS MAIL_REWRITING_OWN
   export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED
 }
 

@@ -1,12 +1,12 @@
-"""As much of LMTP (RFC 2033) as Postfix's client speaks with XFORWARD (https://www.postfix.org/XFORWARD_README.html)."""
+"""For daemons that Postfix hands messages over to: as much of LMTP (RFC 2033) as Postfix's client speaks with XFORWARD (https://www.postfix.org/XFORWARD_README.html)."""
 import asyncio
 import re
 
 # Without 8BITMIME and SMTPUTF8 Postfix would convert the message, or return it.
-CAPABILITIES = ['journal', 'PIPELINING', '8BITMIME', 'SMTPUTF8', 'ENHANCEDSTATUSCODES', 'SIZE 0', 'XFORWARD ADDR IDENT']
+CAPABILITIES = ['node', 'PIPELINING', '8BITMIME', 'SMTPUTF8', 'ENHANCEDSTATUSCODES', 'SIZE 0', 'XFORWARD ADDR IDENT']
 GREETING = '\r\n'.join([*(f'250-{name}' for name in CAPABILITIES[:-1]), f'250 {CAPABILITIES[-1]}'])
 OK = '250 2.0.0 Ok'
-LATER = '451 4.3.0 Not in the journal yet'
+LATER = '451 4.3.0 Not done yet'
 # Parameters of MAIL and RCPT.
 PARAMETERS = '((?: [A-Za-z0-9-]+(?:=[^ ]*)?)*)'
 # Bytes. A message is in memory three times over, so few of the large ones at once.
@@ -17,7 +17,7 @@ LARGE_AT_ONCE = 2
 class LmtpServer:
     def __init__(self, deliver, resting):
         """
-        deliver   (queue id, sender, copies, client, data): resolves to whether the message is stored; raises nothing
+        deliver   (queue id, sender, copies, client, data): resolves to whether it is done; raises nothing
         resting   whether it is not worth trying now
         """
         self.deliver = deliver
@@ -28,9 +28,9 @@ class LmtpServer:
         try:
             if self.resting():
                 # Postfix then leaves the other copies alone for a moment, too.
-                await reply(writer, '421 4.3.2 The journal is away')
+                await reply(writer, '421 4.3.2 Away for a moment')
                 return
-            await reply(writer, '220 journal LMTP')
+            await reply(writer, '220 node LMTP')
             await Session(self, reader, writer).run()
         except (OSError, EOFError, asyncio.LimitOverrunError):
             pass  # Postfix is gone, and has the message
@@ -108,7 +108,7 @@ class Session:
         data = data[:-3].removeprefix(b'.').replace(b'\r\n..', b'\r\n.')
         queue_id, client = self.forward.get('IDENT'), self.forward.get('ADDR')
         stored = await self.server.deliver(queue_id, self.sender, self.copies, client, data)
-        answer = '250 2.0.0 In the journal' if stored else LATER
+        answer = '250 2.0.0 Done' if stored else LATER
         for _ in self.copies:
             self.writer.write(f'{answer}\r\n'.encode())
         await self.writer.drain()
