@@ -3,6 +3,7 @@ export * from './archive-copy';
 export * from './archive-lock';
 export * from './archive-replication';
 export * from './evidence-chain';
+export * from './integrity-audit';
 export * from './journal-packs';
 export * from './mail-archive';
 export * from './mail-journal';

@@ -11,6 +11,7 @@ import { NodeConfiguration } from '../node/node-configuration';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { decryptByS3, readFolder, useByS3 } from './archive-grants';
 import { EvidenceChain } from './evidence-chain';
+import { IntegrityAudit, IntegrityAuditOptions } from './integrity-audit';
 import { JournalPacks } from './journal-packs';
 
 /** Age up to which messages go into packs where packs are deleted by their age: they may be kept so much longer. */
@@ -23,6 +24,13 @@ export interface MailJournalOptions {
    * @default true
    */
   readonly evidence?: boolean;
+
+  /**
+   * How what is stored is compared with the evidence: a sample each day, all of it each week; see `IntegrityAudit`. Without
+   * evidence there is nothing to compare with, and no audit.
+   * @default - 1000 messages a day, all within 7 days
+   */
+  readonly audit?: IntegrityAuditOptions;
 
   /**
    * Whether small messages are moved into packs a day later, and originals deleted; see `JournalPacks`.
@@ -59,7 +67,7 @@ export interface MailJournalProps extends MailJournalOptions {
   readonly encryptionKey?: IKey;
 
   /**
-   * When the bucket deletes mail; older messages than three days are then not moved into packs. Whole days.
+   * When the bucket deletes mail: what is older is not missed, and messages of more than three days are not moved into packs. Whole days.
    * @default - never
    */
   readonly expireAfter?: Duration;
@@ -91,6 +99,9 @@ export class MailJournal extends Construct {
 
   /** Signed batches of evidence; nothing when they were not wanted. */
   public readonly evidence?: EvidenceChain;
+
+  /** Compares the journal with its evidence; nothing without evidence. */
+  public readonly audit?: IntegrityAudit;
 
   /** What moves small messages into packs; nothing when that was not wanted. */
   public readonly packs?: JournalPacks;
@@ -134,6 +145,16 @@ export class MailJournal extends Construct {
         logEncryptionKey: props.logEncryptionKey,
       });
     }
+    this.audit =
+      this.evidence &&
+      new IntegrityAudit(this, 'Audit', {
+        ...props.audit,
+        bucket,
+        encryptionKey,
+        signingKey: this.evidence.signingKey,
+        expireAfter: props.expireAfter,
+        logEncryptionKey: props.logEncryptionKey,
+      });
     if (props.packs) {
       this.packs = new JournalPacks(this, 'Packs', {
         bucket,
@@ -203,7 +224,7 @@ export class MailJournal extends Construct {
   }
 
   /**
-   * Adds the alarms `Behind` and `Silent`, and those of evidence and packs.
+   * Adds the alarms `Behind` and `Silent`, and those of evidence, audit and packs.
    *
    * @param topic where they go
    */
@@ -230,6 +251,7 @@ export class MailJournal extends Construct {
         'status mail-journal` on a node.',
     });
     this.evidence?.addAlarms(topic);
+    this.audit?.addAlarms(topic);
     this.packs?.addAlarms(topic);
   }
 
