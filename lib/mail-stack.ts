@@ -585,6 +585,7 @@ export class MailStack extends Stack {
       edge: this.edge,
       store: this.store,
       certificate: this.edge.certificate,
+      singleSignOn: this.singleSignOn,
       topic: this.alarmTopic,
       queueLengthMax: this.sizing?.queueLengthMax,
       storeSizeMax: this.sizing?.storeSizeMax,

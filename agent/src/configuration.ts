@@ -27,6 +27,8 @@ export interface Configuration {
   readonly filter?: { readonly virusScan: boolean };
   /** Whether nodes refuse who is on a block list. */
   readonly blockLists: boolean;
+  /** Whether there is an identity provider, whose keys nodes fetch. */
+  readonly tokens: boolean;
 }
 
 /** The environment lacks a key or holds a value that can't be used; the message names every such key. */
@@ -77,6 +79,7 @@ export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration
     drainSeconds: whole('MAIL_DRAIN_SECONDS', 0),
     ...(environment.MAIL_STORE === 'ebs' && { shard: text('MAIL_SHARD'), shards: text('MAIL_SHARDS').split(/\s+/) }),
     blockLists: Boolean(environment.MAIL_BLOCK_LISTS_OBJECT),
+    tokens: Boolean(environment.MAIL_TOKEN_ISSUER),
     ...(environment.MAIL_FILTERING === 'yes' && { filter: { virusScan: environment.MAIL_VIRUS_SCAN === 'yes' } }),
   };
   if (problems.length > 0) throw new ConfigurationError(problems.join('; '));

@@ -21,6 +21,7 @@ import { leaseMetrics } from './metrics/lease-metrics';
 import { loginMetrics } from './metrics/login-metrics';
 import { nodeMetrics } from './metrics/node-metrics';
 import { Publisher } from './metrics/publisher';
+import { TOKEN_KEYS } from './metrics/token-keys';
 import { ClientConnections } from './node/client-connections';
 import { InstanceMetadata } from './node/instance-metadata';
 import { MailQueue } from './node/mail-queue';
@@ -96,6 +97,7 @@ const run = (configuration: Configuration): void => {
         volume: configuration.shard ? STORE : undefined,
         filter: filter && [RSPAMD_SOCKET, ...(filter.virusScan ? [CLAMD_SOCKET] : [])],
         blockLists: configuration.blockLists ? BLOCK_LISTS : undefined,
+        tokenKeys: configuration.tokens ? TOKEN_KEYS : undefined,
       }),
       leaseMetrics(keeper),
       loginMetrics(),

@@ -39,6 +39,12 @@ test.each([
   expect(() => readConfiguration({ ...ENVIRONMENT, [key]: value })).toThrow(message);
 });
 
+test('knows what nodes fetch besides', () => {
+  expect(readConfiguration(ENVIRONMENT)).toMatchObject({ blockLists: false, tokens: false });
+  const more = { MAIL_BLOCK_LISTS_OBJECT: 's3://lists/block-lists', MAIL_TOKEN_ISSUER: 'https://login.example.com' };
+  expect(readConfiguration({ ...ENVIRONMENT, ...more })).toMatchObject({ blockLists: true, tokens: true });
+});
+
 test('knows its shard and all shards where mail is on volumes', () => {
   const sharded = { ...ENVIRONMENT, MAIL_STORE: 'ebs', MAIL_SHARD: 'shard-2', MAIL_SHARDS: 'shard-1 shard-2' };
   expect(readConfiguration(sharded)).toMatchObject({ shard: 'shard-2', shards: ['shard-1', 'shard-2'] });

@@ -6,7 +6,7 @@ const FORMAT = 'cdk-mail-platform/block-lists/1';
 /** A list as nodes are given it. */
 export interface CheckedList {
   readonly name: string;
-  /** When it was fetched and found good, seconds since 1970. */
+  /** When it was fetched and found good, or first asked for if that has never been; seconds since 1970. */
   readonly fetched: number;
   /** In CIDR notation. */
   readonly networks: string[];

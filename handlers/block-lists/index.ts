@@ -35,7 +35,7 @@ export async function handler(): Promise<BlockListsResult> {
     const before = await read(s3, place);
     const sources = JSON.parse(text('LISTS')) as BlockListSource[];
     const outcomes = await Promise.all(sources.map((source) => refresh(source, listIn(before, source))));
-    const lists = outcomes.flatMap(({ list }) => list ?? []);
+    const lists = outcomes.map(({ list }) => list);
     const now = seconds();
     // Never earlier than the one before, or nodes would not take it.
     const document = { made: Math.max(now, (before?.made ?? 0) + 1), lists };
@@ -56,8 +56,7 @@ export async function handler(): Promise<BlockListsResult> {
 }
 
 interface Outcome {
-  /** @default - there is none yet */
-  readonly list?: CheckedList;
+  readonly list: CheckedList;
   /** @default - none */
   readonly problem?: 'refused' | 'missed';
 }
@@ -69,16 +68,18 @@ async function refresh(source: BlockListSource, before?: CheckedList): Promise<O
       least,
       protectedRanges: (process.env.PROTECTED ?? '').split(' ').filter(Boolean),
       growthMax: wholeNumber('GROWTH_MAX'),
-      before: before?.networks.length,
+      before: before?.networks.length || undefined,
     });
     log({ level: 'info', list: name, networks: networks.length });
     return { list: { name, fetched: seconds(), networks } };
   } catch (error) {
     const problem = error instanceof RefusedListError ? 'refused' : 'missed';
     const reason = error instanceof Error ? error.message : `${error}`;
-    const kept = before ? `the list of ${new Date(before.fetched * 1000).toISOString()} stays` : 'there is none yet';
+    const since = before && new Date(before.fetched * 1000).toISOString();
+    const kept = before?.networks.length ? `the list of ${since} stays` : 'there is none yet';
     log({ level: 'error', list: name, problem, reason, kept });
-    return { list: before, problem };
+    // One that has never come is as old as the first attempt.
+    return { list: before ?? { name, fetched: seconds(), networks: [] }, problem };
   }
 }
 
@@ -107,17 +108,14 @@ function listIn(document: BlockDocument | undefined, { name }: BlockListSource):
 }
 
 function report({ networks, refused, missed }: BlockListsResult, outcomes: Outcome[], now: number): void {
-  const fetched = outcomes.flatMap(({ list }) => list?.fetched ?? []);
+  const ages = outcomes.map(({ list }) => now - list.fetched);
   logMetrics(
     { name: 'BlockLists', value: text('BLOCK_LISTS') },
     {
       BlockListNetworks: { unit: 'Count', value: networks },
       BlockListsRefused: { unit: 'Count', value: refused },
       BlockListsMissed: { unit: 'Count', value: missed },
-      // Not while a list has never come: no age says how old nothing is, and the alarm takes a gap for stale.
-      ...(fetched.length === outcomes.length && {
-        BlockListAge: { unit: 'Seconds' as const, value: Math.max(0, ...fetched.map((time) => now - time)) },
-      }),
+      BlockListAge: { unit: 'Seconds', value: Math.max(0, ...ages) },
     },
     {},
   );

@@ -144,7 +144,7 @@ export class MailBlockLists extends Construct {
     };
   }
 
-  /** Age of the oldest list that the function has, seconds, at each of its runs; nothing until each has come once. */
+  /** Age of the oldest list that the function has, seconds, at each of its runs; of one that never came, since it was first asked for. */
   public metricAge(options?: MetricOptions): Metric {
     return this.metric('BlockListAge', { statistic: Stats.MAXIMUM, ...options });
   }
@@ -193,11 +193,10 @@ export class MailBlockLists extends Construct {
     addTopicAlarm(this, 'Stale', topic, {
       ...stale,
       metric: this.metricAge({ period: this.refreshEvery }),
-      evaluationPeriods: 2,
-      treatMissingData: TreatMissingData.BREACHING,
+      treatMissingData: TreatMissingData.NOT_BREACHING,
       alarmDescription:
-        `A block list is more than ${hours} hours old, has never come, or the function does not run. Check first: the ` +
-        "function's log for what the list's server answers, then whether its schedule is enabled.",
+        `A block list has not come for more than ${hours} hours. Check first: the function's log for what the list's server ` +
+        'answers, and whether the list was refused.',
     });
     addTopicAlarm(this, 'NodesStale', topic, {
       ...stale,
@@ -205,8 +204,9 @@ export class MailBlockLists extends Construct {
       evaluationPeriods: 2,
       treatMissingData: TreatMissingData.NOT_BREACHING,
       alarmDescription:
-        `A node uses a block list that is more than ${hours} hours old. When Stale is off, the function has newer ones: ` +
-        'check first `journalctl -u mail-block-lists` on the nodes for why they do not take them.',
+        `A node uses a block list that is more than ${hours} hours old, or has none. When Stale is on, begin there. Otherwise ` +
+        "check first the function's log for whether it runs and may sign, then `journalctl -u mail-block-lists` on the nodes " +
+        'for why they do not take what it has.',
     });
   }
 

@@ -377,6 +377,14 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     });
   }
 
+  /**
+   * Seconds since the node that is furthest behind fetched the keys of the identity provider; of one that never could, since it was
+   * started. Nodes without `singleSignOn` send none.
+   */
+  public metricTokenKeysAge(options?: MetricOptions): Metric {
+    return agentMetric('TokenKeysAge', this.clusterName, Stats.MAXIMUM, options);
+  }
+
   /** Space in use on the fullest volume of a shard, percent of blocks or of inodes; nodes of a shared store send none. */
   public metricStoreUtilization(options?: MetricOptions): Metric {
     return agentMetric('StoreUtilization', this.clusterName, Stats.MAXIMUM, options);

@@ -4,6 +4,7 @@ import { Alarm, ComparisonOperator, IMetric, Stats, TreatMissingData } from 'aws
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
+import { ISingleSignOn } from '../directory';
 import { MailEdge } from '../edge';
 import { MailFleet } from '../node';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -36,6 +37,12 @@ export interface MailAlarmsProps extends AlarmThresholds {
    * @default - no alarm on its expiry
    */
   readonly certificate?: ICertificate;
+
+  /**
+   * Identity provider whose keys nodes fetch.
+   * @default - no alarm on them
+   */
+  readonly singleSignOn?: ISingleSignOn;
 
   /**
    * Where alarms go.
@@ -91,6 +98,9 @@ export class MailAlarms extends Construct {
       this.watchMail(props.fleet, props);
       this.watchRing(props.fleet);
       this.watchLogins(props.fleet, props);
+      if (props.singleSignOn) {
+        this.watchTokenKeys(props.fleet, props.singleSignOn);
+      }
     }
     if (props.edge) {
       this.watchEdge(props.edge, props.clientTlsErrorsMax ?? 100);
@@ -238,6 +248,18 @@ export class MailAlarms extends Construct {
       threshold: props.loginFailureRateMax ?? 5,
       evaluationPeriods: 1,
       description: `Too large a share of the logins within an hour failed. ${first}`,
+    });
+  }
+
+  /** Keys of before go on, so nobody notices until the provider signs with a new one. */
+  private watchTokenKeys(fleet: MailFleet, { issuer }: ISingleSignOn): void {
+    this.add('TokenKeysOld', {
+      metric: fleet.metricTokenKeysAge(FIVE_MINUTES),
+      threshold: Duration.hours(1).toSeconds(),
+      description:
+        `A node has not got the keys of ${issuer} for more than an hour; they are asked for every five minutes. Tokens that ` +
+        'are signed by a new key will be refused there. Check first: `journalctl -u mail-token-keys` on the nodes, then ' +
+        "the provider's /.well-known/openid-configuration and the way out to port 443.",
     });
   }
 

@@ -234,14 +234,21 @@ describe('a list that comes again', () => {
     await s3.send(new PutObjectCommand({ Bucket: process.env.BUCKET, Key: 'block-lists', Body: forged }));
     answers['/tor'] = { status: 503, body: '' };
     await handler();
-    expect(await networksOf('tor')).toBeUndefined();
+    expect(await networksOf('tor')).toEqual([]);
   });
 });
 
-test('a list that has never come is left out, and has no age that says all is well', async () => {
-  answers['/tor'] = { status: 503, body: '' };
-  expect(await handler()).toEqual({ networks: 301, refused: 0, missed: 1 });
-  expect(metrics()).not.toHaveProperty('BlockListAge');
+test('a list that has never come is as old as the first attempt, and comes in any size then', async () => {
+  answers['/drop'].status = 503;
+  expect(await handler()).toEqual({ networks: 4, refused: 0, missed: 1 });
+  expect(reasonFor('drop')).toContain('answers 503');
+  const later = Math.floor(Date.now() / 1000) + 7200;
+  jest.spyOn(Date, 'now').mockReturnValue(later * 1000);
+  await handler();
+  expect(metrics().BlockListAge).toBeGreaterThanOrEqual(7190);
+  delete answers['/drop'].status;
+  expect(await handler()).toEqual({ networks: 304, refused: 0, missed: 0 });
+  expect(metrics().BlockListAge).toBe(0);
 });
 
 test('changes nothing when it may not sign', async () => {

@@ -141,11 +141,8 @@ test('alarms when a list is refused, and when one is stale at the function or on
     });
   const byFunction = [{ Name: 'BlockLists', Value: 'Test' }];
   alarm({ MetricName: 'BlockListsRefused', Threshold: 0, Period: 21_600, Dimensions: byFunction });
-  alarm({
-    ...{ MetricName: 'BlockListAge', Threshold: 172_800, Period: 21_600, Dimensions: byFunction },
-    // A function that does not run says nothing.
-    TreatMissingData: 'breaching',
-  });
+  alarm({ MetricName: 'BlockListAge', Threshold: 172_800, Period: 21_600, Dimensions: byFunction });
+  // Also where the function does not run.
   alarm({
     ...{ MetricName: 'BlockListAge', Threshold: 172_800, Statistic: 'Maximum' },
     Dimensions: [{ Name: 'Cluster', Value: 'Test' }],

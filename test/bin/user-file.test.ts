@@ -294,7 +294,10 @@ describe('what nodes make of it', () => {
     const args = ['-v', 'domains=example.com example.org', '-v', `out=${folder}`, '-f', script, join(folder, 'object')];
     const { status, stdout } = spawnSync('awk', args, { encoding: 'utf8' });
     const read = (name: string) => readFileSync(join(folder, name), 'utf8');
-    return { status, stdout, users: read('users'), appPasswords: read('app-passwords'), noLogin: read('no-login') };
+    return {
+      ...{ status, stdout, users: read('users'), scramUsers: read('scram-users') },
+      ...{ appPasswords: read('app-passwords'), noLogin: read('no-login') },
+    };
   };
   const NOBODY = /^alice@example\.com:\{SCRAM-SHA-256\}100000,[^,]+,A{43}=,A{43}=::::::$/m;
 
@@ -304,7 +307,7 @@ describe('what nodes make of it', () => {
     const [line] = file.toString().split('\n');
     const password = file.addAppPassword('alice@example.com', 'phone', ['imap', 'smtp']);
     const made = split(file.toString());
-    expect(made).toMatchObject({ status: 0, stdout: '', users: `${line}\n`, noLogin: '' });
+    expect(made).toMatchObject({ status: 0, stdout: '', users: `${line}\n`, scramUsers: `${line}\n`, noLogin: '' });
     expect(made.appPasswords).toMatch(
       new RegExp(`^alice@example\\.com:${password.slice(0, 4)}:imap\\+smtp:phone:\\{SCRAM-SHA-256\\}100000,[^:]+\n$`),
     );
@@ -322,6 +325,7 @@ describe('what nodes make of it', () => {
       expect(made).toMatchObject({ status: 0, noLogin: '' });
       expect(made.users).toMatch(NOBODY);
       expect(made.users).toContain(file.toString().split('\n')[1]);
+      expect(made.scramUsers).toBe(`${file.toString().split('\n')[1]}\n`);
       expect(made.appPasswords).toContain('alice@example.com:');
     },
   );
@@ -332,7 +336,7 @@ describe('what nodes make of it', () => {
     file.addAppPassword('alice@example.com', 'phone', ['imap']);
     file.setEnabled('alice@example.com', false);
     const made = split(file.toString());
-    expect(made).toMatchObject({ status: 0, appPasswords: '', noLogin: 'alice@example.com\n' });
+    expect(made).toMatchObject({ status: 0, appPasswords: '', scramUsers: '', noLogin: 'alice@example.com\n' });
     expect(made.users).toMatch(NOBODY);
   });
 

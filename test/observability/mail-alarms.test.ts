@@ -5,10 +5,12 @@ import { SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import { PublicHostedZone } from 'aws-cdk-lib/aws-route53';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { MailAccess, MailService } from '../../lib/access';
+import { SingleSignOn } from '../../lib/directory';
 import { MailEdge } from '../../lib/edge';
 import { MailNetwork } from '../../lib/network';
 import { FleetOptions, MailBundle, MailFleet } from '../../lib/node';
 import { MailAlarms, MailAlarmsProps } from '../../lib/observability';
+import { MailKey } from '../../lib/security';
 import { MailStorage } from '../../lib/storage';
 import { environments, testStack } from '../support/apps';
 import { openFindings } from '../support/nag';
@@ -123,6 +125,20 @@ test.each<[string, (all: ReturnType<typeof parts>) => MailAlarmsProps, number]>(
   const stack = testStack();
   new MailAlarms(stack, 'Alarms', choose(parts(stack)));
   Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Alarm', count);
+});
+
+test('watches the keys of an identity provider, if there is one', () => {
+  const stack = testStack();
+  const singleSignOn = SingleSignOn.openId({ issuer: 'https://login.example.com', clientId: 'mail' }).bind(stack, {
+    hostname: 'mail.example.com',
+    encryptionKey: new MailKey(stack, 'SignInKey').key,
+  });
+  new MailAlarms(stack, 'Alarms', { fleet: parts(stack).fleet, singleSignOn });
+  expect(alarms(Template.fromStack(stack)).TokenKeysOld).toMatchObject({
+    ...{ MetricName: 'TokenKeysAge', Namespace: 'MailPlatform', Statistic: 'Maximum', Threshold: 3600 },
+    ...{ ComparisonOperator: 'GreaterThanThreshold', TreatMissingData: 'notBreaching' },
+    AlarmDescription: expect.stringContaining('the keys of https://login.example.com for more than an hour'),
+  });
 });
 
 test('waits for a boot before it calls a new node bad', () => {

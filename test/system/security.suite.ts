@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
+import { createHmac, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type ConnectionOptions } from 'node:tls';
 import { imapClient } from '../../local/mail-clients';
 import { run, sleep, waitFor } from '../../local/run';
-import { LineClient, base64 } from './line-client';
+import { LineClient, ScramClient, base64, fromBase64 } from './line-client';
 import type { System } from './system';
 
 /** Where strangers connect from: a documentation network (RFC 5737), an address for each of them. */
@@ -235,6 +235,111 @@ export function securitySuite(system: () => System): void {
       },
     );
 
+    describe('SCRAM', () => {
+      /** Opens a session on 993, asks for a challenge, answers it with a wrong password. */
+      const exchange = async (user: string, on = node()) => {
+        const options: ConnectionOptions & { localAddress: string } = { ...system().tls, localAddress: stranger() };
+        const client = await LineClient.tls(on.address, 993, options);
+        await client.expect(/^\* OK/);
+        const scram = new ScramClient(user, WRONG_PASSWORD);
+        const first = `a1 AUTHENTICATE SCRAM-SHA-256 ${base64(scram.first())}`;
+        const sent = performance.now();
+        const answer = await client.ask(first, /^(\+|a1) /);
+        const milliseconds = performance.now() - sent;
+        const challenge = fromBase64(answer.trim().slice(2));
+        const [, salt, rounds] = /,s=([^,]*),i=(\d+)$/.exec(challenge) ?? [];
+        const finish = async () => {
+          const refusal = await client.ask(base64(scram.final(challenge)), /^(\+|a1) /);
+          client.close();
+          return refusal;
+        };
+        return { salt, rounds, milliseconds, finish, close: () => client.close() };
+      };
+      const nobody = (number = 0) => `nobody${number}@${system().cluster.domains[0]}`;
+      const saltOf = async (user: string, on = node()) => {
+        const { salt, close } = await exchange(user, on);
+        close();
+        return salt;
+      };
+
+      test('nobody gets a challenge like a user, and the same refusal', async () => {
+        const [known, unknown] = [await exchange(system().alice.address), await exchange(nobody())];
+        expect(known.salt).toMatch(/^[A-Za-z0-9+/]{22}==$/);
+        expect(unknown.salt).toMatch(/^[A-Za-z0-9+/]{22}==$/);
+        expect(unknown.rounds).toBe(known.rounds);
+        const refusals = await Promise.all([known.finish(), unknown.finish()]);
+        expect(refusals[0]).toMatch(/^a1 NO \[AUTHENTICATIONFAILED\]/);
+        expect(refusals[1]).toBe(refusals[0]);
+      });
+
+      test('the challenge of a name has always the same salt, on each node, and each name has its own', async () => {
+        const salts = [await saltOf(nobody(1)), await saltOf(nobody(1).toUpperCase())];
+        for (const each of system().cluster.nodes) salts.push(await saltOf(nobody(1), each));
+        expect(new Set(salts).size).toBe(1);
+        expect(await saltOf(nobody(2))).not.toBe(salts[0]);
+        // Not a hash that anybody can compute.
+        expect(Buffer.from(salts[0], 'base64').toString('latin1')).not.toMatch(/^[\x20-\x7e]*$/);
+      });
+
+      test('who may not log in by a password is like nobody', async () => {
+        const [domain] = system().cluster.domains;
+        const users = [`gone@${domain}`, `away@${domain}`];
+        const directory = system().cluster.userDirectory();
+        await directory.update((file) => {
+          for (const user of users) file.add(user, `${user}-has-a-password`);
+          file.setEnabled(users[0], false);
+          file.requireSecondFactor(users[1], true);
+        });
+        try {
+          await shell('systemctl start mail-directory-sync.service');
+          const salts = [await saltOf(users[0]), await saltOf(users[1]), await saltOf(nobody(3))];
+          for (const salt of salts) expect(salt).toMatch(/^[A-Za-z0-9+/]{22}==$/);
+          expect(new Set(salts).size).toBe(3);
+        } finally {
+          await directory.update((file) => users.forEach((user) => file.remove(user)));
+          await shell('systemctl start mail-directory-sync.service');
+        }
+        // As before, and as after: the name alone decides.
+        expect(await saltOf(users[0])).toMatch(/^[A-Za-z0-9+/]{22}==$/);
+      });
+
+      test('who knows the verifier of nobody can not log in with it', async () => {
+        const client = await tls(993);
+        await client.expect(/^\* OK/);
+        const first = `n=${nobody(4)},r=${randomUUID()}`;
+        const answer = await client.ask(`a1 AUTHENTICATE SCRAM-SHA-256 ${base64(`n,,${first}`)}`, /^(\+|a1) /);
+        const challenge = fromBase64(answer.trim().slice(2));
+        const final = `c=biws,r=${/^r=(.*),s=/.exec(challenge)![1]}`;
+        // The stored key is 32 zeros (scram.lua), and so is the client's key here: right if it were compared without a hash.
+        const signature = createHmac('sha256', Buffer.alloc(32))
+          .update(`${first},${challenge},${final}`)
+          .digest('base64');
+        expect(await client.ask(base64(`${final},p=${signature}`), /^(\+|a1) /)).toMatch(
+          /^a1 NO \[AUTHENTICATIONFAILED\]/,
+        );
+        client.close();
+      });
+
+      test('the challenge of nobody takes as long as that of a user', async () => {
+        const times = async (user: (index: number) => string) => {
+          const all: number[] = [];
+          for (let index = 0; index < 25; index++) {
+            const { milliseconds, close } = await exchange(user(index));
+            close();
+            all.push(milliseconds);
+          }
+          return all.sort((a, b) => a - b)[12];
+        };
+        const ratios: number[] = [];
+        do {
+          const known = await times(() => system().alice.address);
+          ratios.push((await times((index) => nobody(index))) / known);
+        } while (Math.abs(ratios.at(-1)! - 1) > 0.2 && ratios.length < 3);
+        expect(ratios.at(-1)).toBeGreaterThan(0.8);
+        expect(ratios.at(-1)).toBeLessThan(1.2);
+      }, 60_000);
+    });
+
     test.each(SMTP_PORTS)('VRFY and EXPN on port %d tell nothing', async (port) => {
       const client = await smtp(port);
       for (const command of ['VRFY', 'EXPN']) {
@@ -411,7 +516,13 @@ export function securitySuite(system: () => System): void {
         "grep -rlsI -e '-----BEGIN .*PRIVATE KEY' /etc /opt /var/lib /srv/mail-store/certificates /run/mail-platform || true",
       );
       expect(keys).toContain((await shell('realpath /etc/mail-platform/tls/key.pem')).trim());
-      const closed = [...keys, '/etc/dovecot/users', '/etc/dovecot/nodes', '/etc/dovecot/node-password'];
+      const closed = [
+        ...keys,
+        '/etc/dovecot/users',
+        '/etc/dovecot/scram-users',
+        '/etc/dovecot/nodes',
+        '/etc/dovecot/node-password',
+      ];
       for (const user of ['nobody', 'mail-agent', 'mail-journal', 'vmail', 'postfix']) {
         const readable = `for file in ${closed.join(' ')}; do ! test -r "$file" || echo "$file"; done`;
         const command = `setpriv --reuid=${user} --regid=${user} --clear-groups bash -c '${readable}'`;

@@ -285,8 +285,12 @@ export function signInSuite(system: () => System): void {
     ])('stay when %s', async (_what, change, log) => {
       const [node] = nodes();
       const since = now();
+      // What the agent publishes the age of.
+      const fetched = () => node.shell('stat -c %Y%Z /var/lib/mail-token-keys/.fetched');
+      const before = await fetched();
       await change();
       await expect(node.shell('systemctl start mail-token-keys.service')).rejects.toThrow();
+      expect(await fetched()).toBe(before);
       await issuer.stop();
       await issuer.start(system().cluster.plan.gateway);
       expect(await journal(node, since, 'mail-token-keys')).toMatch(log);

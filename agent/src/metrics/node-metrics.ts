@@ -7,6 +7,7 @@ import { certificateDaysLeft } from './certificate';
 import { deafSockets } from './filter';
 import { diskUtilization, inodeUtilization, memoryUtilization } from './machine';
 import { Collector } from './publisher';
+import { tokenKeysAge } from './token-keys';
 
 export interface NodeMetricsOptions {
   readonly connections: ClientConnections;
@@ -22,6 +23,8 @@ export interface NodeMetricsOptions {
   readonly filter?: string[];
   /** File that says which block lists are in use. @default - there are none */
   readonly blockLists?: string;
+  /** File that is as old as the keys of tokens. @default - there are no tokens */
+  readonly tokenKeys?: string;
 }
 
 /** The metrics of a mail node. Names and units are public: alarms and scaling lean on them. */
@@ -63,7 +66,8 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
   },
   ...volumeMetrics(options.volume),
   ...filterMetrics(options.filter),
-  ...blockListMetrics(options.blockLists),
+  ...ageMetrics('block lists', 'BlockListAge', blockListAge, options.blockLists),
+  ...ageMetrics('token keys', 'TokenKeysAge', tokenKeysAge, options.tokenKeys),
   {
     name: 'store latency',
     collect: async () => {
@@ -102,12 +106,13 @@ const filterMetrics = (sockets?: string[]): Collector[] =>
         },
       ];
 
-const blockListMetrics = (state?: string): Collector[] =>
-  state === undefined
+/** How old something is that nodes fetch, by the file that tells. */
+const ageMetrics = (
+  collector: string,
+  name: string,
+  age: (path: string) => Promise<number>,
+  path?: string,
+): Collector[] =>
+  path === undefined
     ? []
-    : [
-        {
-          name: 'block lists',
-          collect: async () => [{ name: 'BlockListAge', unit: StandardUnit.Seconds, value: await blockListAge(state) }],
-        },
-      ];
+    : [{ name: collector, collect: async () => [{ name, unit: StandardUnit.Seconds, value: await age(path) }] }];

@@ -8,16 +8,17 @@
 #   login=none                               nobody logs in; mail is taken
 #   app_password=ID,NAME,imap+smtp,iterations,salt,storedKey,serverKey    as often as there are any
 # A line @domain::::::: with one of the two login= fields, or both or none, does so for all users of the domain.
-# Writes users, app-passwords, no-login, protocols, mailboxes, aliases and senders to FOLDER. Prints what is wrong, a line each, and then
+# Writes users, scram-users (without those whose password is good nowhere), app-passwords, no-login, protocols, mailboxes, aliases and senders to
+# FOLDER. Prints what is wrong, a line each, and then
 # ends with 1.
 
 BEGIN {
   FS = ":"
   count = split(domains, list, " ")
   for (i = 1; i <= count; i++) ours[list[i]] = 1
-  # For users whose password is good nowhere: no password has this verifier, and clients can't tell.
+  # For users whose password is good nowhere: no password has this verifier. SCRAM knows them from nobody (scram.lua).
   nobody = "{SCRAM-SHA-256}100000,bm8gcGFzc3dvcmQgaGFzIGl0,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-  files = split("users app-passwords no-login protocols mailboxes aliases senders", name, " ")
+  files = split("users scram-users app-passwords no-login protocols mailboxes aliases senders", name, " ")
   for (i = 1; i <= files; i++) printf "" > (out "/" name[i])
 }
 
@@ -132,6 +133,7 @@ END {
     if (domain in disabled) disabled[user] = 1
     without_password = user in disabled || user in second_factor || domain in second_factor
     print user ":" (without_password ? nobody : verifier_of[user]) "::::::" extra_of[user] > (out "/users")
+    if (!without_password) print user ":" verifier_of[user] "::::::" extra_of[user] > (out "/scram-users")
     if (user in disabled) print user > (out "/no-login")
     else printf "%s", app_passwords[user] > (out "/app-passwords")
     if (user in protocols) print user ":" protocols[user] > (out "/protocols")
