@@ -153,7 +153,7 @@ describeWithS3('mail-users', () => {
       'the directory is no S3 address',
       ['list', '--directory', '/etc/users'],
       '',
-      'directory must be an address such as',
+      'directory must be s3://bucket/users or postgres://role@host:port/database, got',
     ],
     ['the bucket is not there', ['list', '--directory', 's3://no-such-bucket/users'], '', 'there is no bucket'],
     ['the command is unknown', ['rename', '--directory', LOCATION, 'a@example.com'], '', 'command must be add'],

@@ -2,6 +2,7 @@ import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { AccountRootPrincipal } from 'aws-cdk-lib/aws-iam';
 import {
+  MailDirectory,
   MailService,
   MailStack,
   MailStackProps,
@@ -28,6 +29,7 @@ const stacks: [string, MailStackProps][] = [
       dns: {},
       relay: OutboundRelay.ses(),
       singleSignOn: SingleSignOn.cognito(),
+      directory: MailDirectory.aurora(),
       filtering: {},
       blockLists: {},
       journal: {},

@@ -1,5 +1,6 @@
 -- Puts logins off when this node has not heard from the directory for longer than it may serve from its copy (libexec/directory/sync):
--- somebody may have been disabled since. Nobody is told that a right password is wrong. Mail is delivered all the same.
+-- somebody may have been disabled since. Nobody is told that a right password is wrong. Mail is delivered all the same. To Postfix each
+-- login that fails is a wrong password, so there the login is let in, and mail is put off (main.cf, maps/stale).
 --
 -- Settings: seen, the file with the time at which the directory last answered; stale_after, seconds, nothing for ever.
 
@@ -21,10 +22,11 @@ local function is_fresh()
 end
 
 function auth_passdb_lookup(request)
-  if request.protocol == "lmtp" or is_fresh() then return dovecot.auth.PASSDB_RESULT_NEXT, nil end
+  local protocol = request.protocol
+  if protocol == "lmtp" or protocol == "smtp" or is_fresh() then return dovecot.auth.PASSDB_RESULT_NEXT, nil end
   local why = request.user .. " put off: the directory has not answered for more than " .. settings.stale_after .. " s"
   local mechanism = (request.mechanism or ""):upper()
-  if request.protocol ~= "smtp" and (mechanism == "OAUTHBEARER" or mechanism == "XOAUTH2") then
+  if mechanism == "OAUTHBEARER" or mechanism == "XOAUTH2" then
     -- As in home.lua: a failure would be told as a bad token. Nobody listens there.
     request:log_error(why)
     return dovecot.auth.PASSDB_RESULT_OK, { proxy = "y", host = "127.0.0.1", port = "10999", pass = "-", proxy_timeout = "1s" }
