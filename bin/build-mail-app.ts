@@ -23,6 +23,7 @@ import {
   ShardVolume,
   SingleSignOn,
 } from '../lib';
+import { archiveCopy, archiveReplication, archiveTiers, networkFirewall, operators } from './config-options';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
 import { nodeCertificate } from './node-certificate';
 
@@ -97,6 +98,12 @@ function stackProps(config: MailConfig): MailStackProps {
     },
     alarmEmail: config.alarmEmail,
     shieldAdvanced: config.shieldAdvanced,
+    globalAccelerator: config.globalAccelerator,
+    networkFirewall: networkFirewall(config),
+    operators: operators(config),
+    archiveTiers: archiveTiers(config),
+    archiveReplication: archiveReplication(config),
+    archiveCopy: archiveCopy(config),
   };
 }
 

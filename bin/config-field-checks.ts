@@ -1,7 +1,21 @@
-import { fail, integer, isBoolean, isString, listOf, matches, oneOf, optional, record } from './config-checks';
+import {
+  ConfigError,
+  fail,
+  integer,
+  isBoolean,
+  isString,
+  listOf,
+  matches,
+  oneOf,
+  optional,
+  record,
+} from './config-checks';
 
 /** Names of the services. */
 export const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
+
+/** A region of AWS. */
+export const REGION = matches(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, 'a region such as eu-central-1');
 
 /** Who may reach which service. */
 export function checkAllow(field: string, value: unknown): void {
@@ -98,4 +112,40 @@ export function checkBlockLists(field: string, value: unknown): void {
     staleHours: optional(integer(2, 168)),
     growthMax: optional(integer(1, 1000)),
   })(field, value);
+}
+/** Whether, and how, traffic is inspected; the construct looks at the rules. */
+export function checkNetworkFirewall(field: string, value: unknown): void {
+  if (typeof value === 'boolean') {
+    return;
+  }
+  record({
+    alertOnly: optional(isBoolean),
+    rules: optional(isString),
+    ruleGroupArns: optional(listOf(matches(/^arn:[a-z-]+:network-firewall:/, 'the ARN of a rule group'))),
+    deletionProtection: optional(isBoolean),
+  })(field, value);
+}
+
+/** Who has which role. */
+export function checkOperators(field: string, value: unknown): void {
+  const people = optional(
+    listOf(
+      matches(
+        /^(arn:[a-z-]+:iam::[0-9]{12}:user\/.+|permissionSet:[A-Za-z0-9+=,.@_-]{1,32})$/,
+        'the ARN of an IAM user, or permissionSet:Name',
+      ),
+    ),
+  );
+  record({
+    operators: people,
+    auditors: people,
+    helpDesk: people,
+    sessionHours: optional(integer(1, 12)),
+    erasure: optional(isBoolean),
+    restore: optional(isBoolean),
+  })(field, value);
+  const { operators, auditors, helpDesk } = value as { [role: string]: unknown };
+  if (!operators && !auditors && !helpDesk) {
+    throw new ConfigError(`${field} must name somebody: operators, auditors or helpDesk`);
+  }
 }

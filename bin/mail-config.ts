@@ -15,8 +15,11 @@ import {
   checkAllow,
   checkBlockLists,
   checkFiltering,
+  checkNetworkFirewall,
   checkNodeCertificate,
+  checkOperators,
   checkSingleSignOn,
+  REGION,
   SERVICES,
 } from './config-field-checks';
 
@@ -345,6 +348,67 @@ export interface MailConfig {
   readonly shieldAdvanced?: boolean;
 
   /**
+   * Anycast addresses of Global Accelerator in front of the balancer, docs/global-accelerator.md. Needs `implicitTls: 'node'`.
+   * @default false
+   */
+  readonly globalAccelerator?: boolean;
+
+  /**
+   * Deep inspection between the internet and a new network, docs/network-firewall.md; `true` for the defaults, otherwise the
+   * fields of `MailFirewallOptions`. 290 USD a month for each zone.
+   * @default false
+   */
+  readonly networkFirewall?:
+    | boolean
+    | {
+        readonly alertOnly?: boolean;
+        readonly rules?: string;
+        readonly ruleGroupArns?: string[];
+        readonly deletionProtection?: boolean;
+      };
+
+  /**
+   * Roles of people, docs/operators.md: each of them is the ARN of an IAM user, or `permissionSet:` and the name of a permission set
+   * of IAM Identity Center. `erasure` and `restore` are for operators, and need `journal`.
+   * @default - none: whoever has rights in the account
+   */
+  readonly operators?: {
+    readonly operators?: string[];
+    readonly auditors?: string[];
+    readonly helpDesk?: string[];
+    /** 1 to 12. */
+    readonly sessionHours?: number;
+    readonly erasure?: boolean;
+    readonly restore?: boolean;
+  };
+
+  /**
+   * When archived mail moves to colder classes, in days: Glacier Instant Retrieval, then Deep Archive, at least 90 days later.
+   * @default - after 90 days and a year, as far as `retention` keeps mail for long enough
+   */
+  readonly archiveTiers?: { readonly glacierDays?: number; readonly deepArchiveDays?: number };
+
+  /**
+   * A second copy of the archive in another region, docs/backup.md: a bucket and a key that exist there.
+   * @default - none: law may forbid that mail leaves the region
+   */
+  readonly archiveReplication?: { readonly bucketName: string; readonly keyArn: string; readonly region: string };
+
+  /**
+   * A copy of journal and evidence in an S3-compatible store outside AWS, docs/backup.md. `secretArn` is the whole ARN of a secret with
+   * `accessKeyId` and `secretAccessKey`; `lateMinutes` is how far it may be behind, 5 unless it is set.
+   * @default - none
+   */
+  readonly archiveCopy?: {
+    readonly endpoint: string;
+    readonly bucketName: string;
+    readonly secretArn: string;
+    readonly region?: string;
+    readonly concurrency?: number;
+    readonly lateMinutes?: number;
+  };
+
+  /**
    * How long archived mail can not be deleted.
    * @default - it can be, by whoever has the permission
    */
@@ -383,6 +447,7 @@ export interface MailConfig {
 }
 
 const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/;
+const BUCKET = matches(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'the name of a bucket');
 const EMAIL = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
 const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
@@ -390,7 +455,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   additionalDomains: listOf(matches(DOMAIN, 'a lower-case domain such as example.org')),
   hostname: matches(DOMAIN, 'a lower-case name such as mail.example.com'),
   account: matches(/^[0-9]{12}$/, '12 digits in quotes'),
-  region: matches(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, 'a region such as eu-central-1'),
+  region: REGION,
   vpcId: matches(/^vpc-[0-9a-f]{8,17}$/, 'an id such as vpc-0123456789abcdef0'),
   hostedZone: record({
     id: matches(/^Z[A-Z0-9]{5,31}$/, 'a hosted zone id such as Z0123456789ABCDEFGHIJ'),
@@ -456,6 +521,26 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   rollbackOnAlarm: isBoolean,
   sessionManager: isBoolean,
   shieldAdvanced: isBoolean,
+  globalAccelerator: isBoolean,
+  networkFirewall: checkNetworkFirewall,
+  operators: checkOperators,
+  archiveTiers: record({ glacierDays: optional(integer(1, 36_500)), deepArchiveDays: optional(integer(1, 36_500)) }),
+  archiveReplication: record({
+    bucketName: BUCKET,
+    keyArn: matches(/^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key\/[A-Za-z0-9-]+$/, 'the ARN of a key'),
+    region: REGION,
+  }),
+  archiveCopy: record({
+    endpoint: matches(/^https:\/\/[a-z0-9.-]+(:[0-9]{1,5})?$/, 'https:// and a host such as https://s3.example.net'),
+    bucketName: BUCKET,
+    secretArn: matches(
+      /^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$/,
+      'the whole ARN of a secret, with the six characters at its end',
+    ),
+    region: optional(isString),
+    concurrency: optional(integer(2, 1000)),
+    lateMinutes: optional(integer(4, 1440)),
+  }),
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
   journal: isBoolean,
   restoreAccess: record({ sources: listOf(isString), rotateDays: optional(integer(1, 1000)) }),
@@ -501,6 +586,32 @@ function checkTogether(config: MailConfig): void {
   }
   if (config.vpcId !== undefined && config.zones !== undefined) {
     throw new ConfigError('zones is for a new network; the zones of vpcId are those of its subnets; remove zones');
+  }
+  if (config.vpcId !== undefined && config.networkFirewall) {
+    throw new ConfigError('networkFirewall is for a new network; remove it or vpcId');
+  }
+  if (config.globalAccelerator && config.implicitTls !== 'node') {
+    throw new ConfigError("globalAccelerator needs implicitTls: 'node'; set it, or remove globalAccelerator");
+  }
+  if (config.globalAccelerator && config.networkFirewall) {
+    throw new ConfigError('globalAccelerator and networkFirewall do not go together; remove one');
+  }
+  if (config.archiveCopy && !config.journal) {
+    throw new ConfigError('archiveCopy copies the journal; set journal: true, or remove archiveCopy');
+  }
+  if (config.archiveReplication && config.archiveReplication.region === config.region) {
+    throw new ConfigError(`archiveReplication.region must be another region than ${config.region}`);
+  }
+  const { glacierDays, deepArchiveDays } = config.archiveTiers ?? {};
+  if (deepArchiveDays !== undefined && deepArchiveDays < (glacierDays ?? 90) + 90) {
+    throw new ConfigError(
+      `archiveTiers.deepArchiveDays must be at least 90 more than glacierDays (${glacierDays ?? 90}), got ${deepArchiveDays}`,
+    );
+  }
+  for (const job of ['erasure', 'restore'] as const) {
+    if (config.operators?.[job] && (!config.operators.operators || !config.journal)) {
+      throw new ConfigError(`operators.${job} needs operators.operators and journal: true; add them, or remove it`);
+    }
   }
   if (config.shards?.type === 'io2' && (config.shards.sizeGiB === undefined || config.shards.iops === undefined)) {
     throw new ConfigError("shards with type 'io2' must have sizeGiB and iops; add them");

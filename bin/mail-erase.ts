@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { BackupClient } from '@aws-sdk/client-backup';
 import { KMSClient } from '@aws-sdk/client-kms';
 import { publicKeyFrom } from '../handlers/evidence/chain/manifest';
+import { holdingBackups } from './erase/backups';
 import { eraseFromJournal, JournalErasure } from './erase/erase-journal';
 import { JournalVersions } from './erase/journal-versions';
 import { Erased, NodeReport, readProof, sign } from './erase/proof';
@@ -14,20 +16,22 @@ import { checkAddress, Erasure, subjectOf } from './users/user-file';
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
 const HOUR = 60 * 60 * 1000;
-/** Hours that a profile with a right to erasure gives; two thirds of them leave a day to finish. */
-const HOURS = 48;
+/** Hours that the profile `gdpr` gives; after two thirds of them nodes delete, the rest is to finish. */
+const WITHIN = 72;
 const HOURS_MAX = 720;
 
-const USAGE = `usage: mail-erase begin|hold|undo|status address --directory s3://bucket/users [--hours n]
+const USAGE = `usage: mail-erase begin|hold|undo|status address --directory s3://bucket/users [--within n] [--hours n]
        mail-erase finish address --directory s3://bucket/users --journal s3://bucket --node-report file --sign key --proof file
        mail-erase verify --public-key key.pem proof
 
 Erases a person's mail: begin takes the user away and sets the mailbox aside, finish erases the journal when the time has come
 and writes a signed proof. Each may be run again.
 
-  begin    now no mail comes in or is read; after --hours (48) nodes delete the mailbox and what is in the queue
+  begin    now no mail comes in or is read; after --hours nodes delete the mailbox and what is in the queue
   hold     a legal hold: the mailbox stays aside and nothing is deleted until begin is run again
   undo     takes the mark away; before the time has come, the mailbox is back when mail-users has added the user again
+           --within hours         until all must be gone, the output EraseWithinHours (72, MAIL_ERASE_WITHIN)
+           --hours n              default two thirds of --within
   status   what the users file says
   finish   deletes each version of the person's messages from the journal:
              --journal s3://bucket  may be repeated: each copy of it, too
@@ -35,6 +39,8 @@ and writes a signed proof. Each may be run again.
              --node-report file     what each node says of itself (libexec/erase --report); may be repeated
              --sign key             id, ARN or alias of a KMS key of the kind ECC_NIST_P256
              --proof file           where the proof goes
+             --vault name           may be repeated: says until when backups there hold the mailbox
+             --within hours         as for begin
              --shared               mail that is other users' as well, too
              --bypass-governance    lifts locks in governance mode
              --dry-run              changes nothing, needs neither reports nor key
@@ -47,7 +53,9 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       directory: { type: 'string', default: process.env.MAIL_DIRECTORY_OBJECT },
-      hours: { type: 'string', default: `${HOURS}` },
+      hours: { type: 'string' },
+      within: { type: 'string', default: process.env.MAIL_ERASE_WITHIN ?? `${WITHIN}` },
+      vault: { type: 'string', multiple: true, default: [] },
       journal: { type: 'string', multiple: true, default: [] },
       also: { type: 'string', multiple: true, default: [] },
       'node-report': { type: 'string', multiple: true, default: [] },
@@ -76,13 +84,14 @@ async function main(): Promise<void> {
   const address = checkAddress(subject);
   const directory = openDirectory(values.directory);
 
+  const within = hoursOf('--within', values.within);
   if (command === 'finish') {
-    await finish(address, directory, values);
+    await finish(address, directory, { ...values, within });
     return;
   }
-  const hours = Number(values.hours);
-  if (!/^\d+$/.test(values.hours) || hours > HOURS_MAX) {
-    throw new Error(`--hours must be a whole number up to ${HOURS_MAX}, got ${values.hours}`);
+  const hours = values.hours === undefined ? Math.floor((within * 2) / 3) : hoursOf('--hours', values.hours);
+  if (hours > within) {
+    throw new Error(`--hours must be at most --within (${within}), by when all must be gone, got ${hours}`);
   }
   const now = new Date();
   if (command === 'undo') {
@@ -100,6 +109,14 @@ async function main(): Promise<void> {
   console.log(JSON.stringify({ address, ...(mark ? describe(mark) : { state: 'not marked' }) }));
 }
 
+function hoursOf(option: string, text: string): number {
+  const hours = Number(text);
+  if (!/^\d+$/.test(text) || hours > HOURS_MAX) {
+    throw new Error(`${option} must be a whole number up to ${HOURS_MAX}, got ${text}`);
+  }
+  return hours;
+}
+
 function describe({ subject, since, due }: Erasure) {
   const state = due === undefined ? 'held' : due.getTime() > Date.now() ? 'aside' : 'due';
   return { state, subject, since, due: due ?? null };
@@ -111,6 +128,8 @@ interface FinishOptions {
   readonly 'node-report': string[];
   readonly sign?: string;
   readonly proof?: string;
+  readonly vault: string[];
+  readonly within: number;
   readonly shared: boolean;
   readonly 'bypass-governance': boolean;
   readonly 'dry-run': boolean;
@@ -147,11 +166,19 @@ async function finish(address: string, directory: Directory, options: FinishOpti
     );
   }
   const left = results.flatMap(({ locked, held, refused }) => [...locked, ...held, ...refused]).length;
+  // What was backed up before the first node said that the mailbox is gone may have it.
+  const gone = Math.min(Date.now(), ...nodes.map(({ at }) => Date.parse(at)));
+  const client = new BackupClient({});
+  const backups = await Promise.all(options.vault.map((vault) => holdingBackups(client, vault, new Date(gone))));
+  const deadline = mark && new Date(mark.since.getTime() + options.within * HOUR);
+  const inTime = deadline === undefined || deadline.getTime() >= Date.now();
+  if (!inTime) console.error(`late: all was to be gone by ${deadline.toISOString()}`);
   const complete = left === 0 && nodes.every(({ clean }) => clean);
   if (!dryRun) {
     const erased: Erased = {
       ...{ subject: subjectOf(address), since: mark!.since.toISOString(), due: mark!.due!.toISOString() },
       ...{ at: new Date().toISOString(), nodes, journals: results, complete },
+      ...{ deadline: deadline!.toISOString(), inTime, backups },
     };
     const text = await sign(new KMSClient({}), options.sign!, erased);
     // What was deleted for an earlier proof is in the log until nothing is left.
@@ -170,6 +197,14 @@ async function finish(address: string, directory: Directory, options: FinishOpti
       lockedUntil: until.at(-1) ?? null,
       held: sum(({ held }) => held.length),
       refused: sum(({ refused }) => refused.length),
+      backups: backups.reduce((count, { points }) => count + points, 0),
+      backupsUntil: backups.some(({ forever }) => forever > 0)
+        ? 'for ever'
+        : (backups
+            .flatMap(({ until: end }) => end ?? [])
+            .sort()
+            .at(-1) ?? null),
+      inTime,
       complete,
       dryRun,
     }),
@@ -201,9 +236,9 @@ function nodeReport(name: string, address: string, mark?: Erasure): NodeReport {
 function verify(name: string, keyFiles: string[]): void {
   if (keyFiles.length === 0) throw new Error(`--public-key is missing\n${USAGE}`);
   const keys = keyFiles.map((key) => publicKeyFrom(readFileSync(key, 'utf8')));
-  const { subject, since, at, complete, journals } = readProof(readFileSync(name, 'utf8'), keys);
+  const { subject, since, at, complete, inTime, journals } = readProof(readFileSync(name, 'utf8'), keys);
   const deleted = journals.reduce((count, one) => count + one.deleted.length, 0);
-  console.log(JSON.stringify({ subject, since, at, deleted, complete }));
+  console.log(JSON.stringify({ subject, since, at, deleted, complete, inTime }));
   process.exitCode = complete ? 0 : 1;
 }
 

@@ -370,6 +370,9 @@ export class MailStack extends Stack {
   /** Name that clients connect to. */
   public readonly hostname: string;
 
+  /** Time within which a person's mail must be gone, as `retention` has it; nothing when it has none. */
+  public readonly erasureWithin?: Duration;
+
   /** Mail domains, the primary one first. */
   public readonly domains: string[];
 
@@ -383,6 +386,7 @@ export class MailStack extends Stack {
     // Stateful: their construct ids are pinned by test/mail-stack.test.ts.
     this.encryptionKey = new MailKey(this, 'Key', { encryptionKey: props.encryptionKey }).key;
     const { retention } = props;
+    this.erasureWithin = retention?.erasureWithin;
     const accessLogsBucket = new AccessLogBucket(this, 'AccessLogs', {
       expireAfter: retention?.period(RetentionSubject.NETWORK_LOGS, Duration.days(731)),
     }).bucket;
@@ -628,6 +632,7 @@ export class MailStack extends Stack {
         archive: this.archive,
         journal: this.journal,
         restoreAccess: this.restoreAccess,
+        backupVault: this.backup?.vault,
         logGroups: this.node.findAll().filter((child) => child instanceof LogGroup),
         encryptionKey: this.encryptionKey,
         sessionManager: props.sessionManager,
@@ -774,6 +779,7 @@ function checkProps(props: MailStackProps, stack: Stack): void {
     }
   }
   props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention);
+  props.retention?.checkBackupLock('backup.lock', props.backup?.lock?.configuration);
   if (props.vpc && props.vpcId) {
     throw new Error('vpc and vpcId are both set; remove one');
   }

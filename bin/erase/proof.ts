@@ -1,5 +1,6 @@
 import { createHash, KeyObject, verify } from 'node:crypto';
 import { KMSClient, SignCommand } from '@aws-sdk/client-kms';
+import type { HoldingBackups } from './backups';
 import type { JournalErasure } from './erase-journal';
 
 const FORMAT = 'cdk-mail-platform/erasure/1';
@@ -23,8 +24,13 @@ export interface Erased {
   readonly at: string;
   readonly nodes: readonly NodeReport[];
   readonly journals: readonly JournalErasure[];
-  /** Whether nothing is left that is the person's alone. */
+  /** Whether nothing is left that is the person's alone, but in backups. */
   readonly complete: boolean;
+  /** When all was to be gone, ISO 8601, and whether it was. */
+  readonly deadline: string;
+  readonly inTime: boolean;
+  /** What expires by age; nothing of vaults that nobody named. */
+  readonly backups: readonly HoldingBackups[];
 }
 
 /** Two lines of JSON: what is signed, and its signature by a KMS key of the kind ECC_NIST_P256. */

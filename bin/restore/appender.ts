@@ -28,7 +28,7 @@ export class Appender {
     private readonly connections: number,
   ) {}
 
-  /** A session of the mailbox, to look into it; give it back by `release`. @throws RefusedError or what the connection met with */
+  /** A session of the mailbox, to look into it; give it, or one in its place, back by `release`. @throws RefusedError or what the connection met with */
   public async open(): Promise<ImapFlow> {
     const client = await connectTo(this.server, this.user);
     this.clients.add(client);
@@ -36,6 +36,7 @@ export class Appender {
   }
 
   public release(client: ImapFlow): void {
+    this.clients.add(client);
     this.idle.push(client);
     this.pump();
   }

@@ -3,6 +3,7 @@ import type { ImapFlow } from 'imapflow';
 import { subjectOf } from '../users/user-file';
 import { Appender } from './appender';
 import { Budget } from './budget';
+import { FolderReader } from './folder-reader';
 import { ImapServer, RefusedError } from './imap-server';
 import { identityOf } from './journal-key';
 import type { RestoreReport } from './restore-mail';
@@ -128,18 +129,19 @@ export class RestoreStore {
     const mailbox = new Appender(imap, user, connections);
     try {
       const client = await mailbox.open();
-      const { places, delimiter, trash } = await lookThrough(client);
+      const reader = new FolderReader(imap, user, client);
+      const { places, delimiter, trash } = await lookThrough(reader);
       const target = (folder: string) => this.target(folder).split('/').join(delimiter);
-      const missing = notThere(
-        folders.flatMap(({ messages }) => messages),
-        { places, target, trash },
-      );
+      const messages = folders.flatMap((folder) => folder.messages);
+      for (const one of messages) if (one.broken !== undefined) passage.broken.set(one, one.broken);
+      const whole = messages.filter(({ broken }) => broken === undefined);
+      const missing = notThere(whole, { places, target, trash });
+      mailbox.release(reader.client);
       if (dryRun) {
         this.counts.restored += missing.length;
         return passage;
       }
-      await this.makeFolders(client, folders, target);
-      mailbox.release(client);
+      await this.makeFolders(reader.client, folders, target);
       await this.putAll(copy, mailbox, missing, target, passage);
       return passage;
     } finally {
@@ -211,23 +213,23 @@ export class RestoreStore {
   }
 }
 
-async function lookThrough(client: ImapFlow): Promise<{ places: Places; delimiter: string; trash?: string }> {
+/** What can't be read is not there. */
+async function lookThrough(reader: FolderReader): Promise<{ places: Places; delimiter: string; trash?: string }> {
   const places: Places = new Map();
-  const folders = await client.list();
+  const folders = await reader.client.list();
   for (const { path, flags } of folders) {
     if (flags.has('\\Noselect') || flags.has('\\NonExistent')) continue;
-    const { exists } = await client.mailboxOpen(path, { readOnly: true });
-    // Of nothing a server may make its last message.
-    const all = exists === 0 ? [] : client.fetch('1:*', { size: true, headers: true });
-    for await (const { size, headers } of all) {
-      const identity = identityOf(headers ?? Buffer.alloc(0), size ?? 0);
+    const uids = (await reader.list(path)).map(({ uid }) => uid);
+    for await (const [, one] of reader.read(path, uids, { size: true, headers: true })) {
+      if (one instanceof Error) continue;
+      const identity = identityOf(one.headers ?? Buffer.alloc(0), one.size ?? 0);
       const known = places.get(identity);
       if (known) known.push(path);
       else places.set(identity, [path]);
     }
-    // ImapFlow leaves out flags that the folder it is in does not take, and one that is only looked into takes none.
-    await client.mailboxClose();
   }
+  // ImapFlow leaves out flags that the folder it is in does not take, and one that is only looked into takes none.
+  await reader.client.mailboxClose();
   const trash = folders.find(({ specialUse }) => specialUse === '\\Trash')?.path;
   return { places, delimiter: folders[0]?.delimiter ?? '/', trash };
 }

@@ -1,5 +1,5 @@
-import type { ImapFlow } from 'imapflow';
-import { connectTo, ImapServer, textOf } from './imap-server';
+import { FolderReader } from './folder-reader';
+import { connectTo, ImapServer } from './imap-server';
 import { identityOf } from './journal-key';
 import { messageIdOf } from './journal-message';
 
@@ -32,6 +32,8 @@ export interface CopiedMessage {
   /** Flags and keywords, without `\Recent`. */
   readonly flags: readonly string[];
   readonly date: Date;
+  /** Why not even its header can be read; then it has no identity. */
+  readonly broken?: string;
 }
 
 /** A folder of the copy. */
@@ -45,21 +47,22 @@ export interface CopiedFolder {
 export class StoreCopy {
   /** @throws RefusedError when the server has no such mailbox */
   public static async open(server: ImapServer, user: string): Promise<StoreCopy> {
-    return new StoreCopy(server, user, await connectTo(server, user));
+    return new StoreCopy(new FolderReader(server, user, await connectTo(server, user)));
   }
 
   private delimiter = '/';
 
-  private constructor(
-    private readonly server: ImapServer,
-    private readonly user: string,
-    private client: ImapFlow,
-  ) {}
+  private constructor(private readonly reader: FolderReader) {}
 
-  /** Folders with what is wanted of each. @throws when one can't be read */
+  /**
+   * Folders with what is wanted of each.
+   *
+   * @param onMessage called for each message that is looked at
+   * @throws when a folder can't be opened
+   */
   public async folders(selection: CopySelection, onMessage: () => void): Promise<CopiedFolder[]> {
     const found: CopiedFolder[] = [];
-    for (const { path, delimiter, flags, subscribed } of await this.client.list()) {
+    for (const { path, delimiter, flags, subscribed } of await this.reader.client.list()) {
       const name = path.split(delimiter).join('/');
       if (flags.has('\\Noselect') || flags.has('\\NonExistent') || !isWanted(name, selection.fromFolders)) continue;
       this.delimiter = delimiter;
@@ -72,18 +75,16 @@ export class StoreCopy {
   /** Messages of one folder, whole, by UID; of what can't be read, why. @throws when the server is away */
   public async read(messages: readonly CopiedMessage[]): Promise<Map<number, Buffer | Error>> {
     const found = new Map<number, Buffer | Error>();
-    await this.fetch(messages, found).catch(() => undefined);
-    for (const one of messages) {
-      if (found.has(one.uid)) continue;
-      // A file that can't be read ends Dovecot's session. One by one it shows which it was.
-      await this.fetch([one], found).catch((error) => found.set(one.uid, new Error(textOf(error))));
-      if (!found.has(one.uid)) found.set(one.uid, new Error('the copy does not give it'));
+    const sizes = new Map(messages.map(({ uid, size }) => [uid, size]));
+    const path = messages[0].folder.split('/').join(this.delimiter);
+    for await (const [uid, one] of this.reader.read(path, [...sizes.keys()], { source: true })) {
+      found.set(uid, one instanceof Error ? one : wholeSource(one.source, sizes.get(uid)!));
     }
     return found;
   }
 
   public close(): void {
-    this.client.close();
+    this.reader.close();
   }
 
   private async messages(
@@ -93,39 +94,29 @@ export class StoreCopy {
     onMessage: () => void,
   ): Promise<CopiedMessage[]> {
     const found: CopiedMessage[] = [];
-    const { exists } = await this.client.mailboxOpen(path, { readOnly: true });
-    if (exists === 0) return found;
-    const query = { uid: true, size: true, flags: true, internalDate: true, headers: true };
-    for await (const { uid, size = 0, flags = [], internalDate, headers } of this.client.fetch('1:*', query)) {
+    const listed = new Map((await this.reader.list(path)).map((one) => [one.uid, one]));
+    for await (const [uid, one] of this.reader.read(path, [...listed.keys()], { size: true, headers: true })) {
       onMessage();
+      const { flags = [], internalDate } = listed.get(uid)!;
       const date = new Date(internalDate ?? 0);
-      const header = headers ?? Buffer.alloc(0);
       if ((from && date < from) || (to && date >= to)) continue;
-      if (message !== undefined && messageIdOf(header.toString('latin1')) !== message) continue;
-      const kept = [...flags].filter((flag) => flag !== '\\Recent');
-      found.push({ folder, uid, size, identity: identityOf(header, size), flags: kept, date });
+      const common = { folder, uid, date, flags: [...flags].filter((flag) => flag !== '\\Recent') };
+      if (one instanceof Error) {
+        // Which message it is nobody can tell.
+        if (message === undefined) found.push({ ...common, size: 0, identity: '', broken: one.message });
+        continue;
+      }
+      const { headers = Buffer.alloc(0), size = 0 } = one;
+      if (message !== undefined && messageIdOf(headers.toString('latin1')) !== message) continue;
+      found.push({ ...common, size, identity: identityOf(headers, size) });
     }
     return found;
   }
+}
 
-  private async fetch(messages: readonly CopiedMessage[], found: Map<number, Buffer | Error>): Promise<void> {
-    if (!this.client.usable) {
-      this.client.close();
-      this.client = await connectTo(this.server, this.user);
-    }
-    const path = messages[0].folder.split('/').join(this.delimiter);
-    if (typeof this.client.mailbox !== 'object' || this.client.mailbox.path !== path) {
-      await this.client.mailboxOpen(path, { readOnly: true });
-    }
-    const sizes = new Map(messages.map(({ uid, size }) => [uid, size]));
-    const range = messages.map(({ uid }) => uid).join(',');
-    for await (const { uid, source } of this.client.fetch(range, { uid: true, source: true }, { uid: true })) {
-      if (!source) continue;
-      const size = sizes.get(uid);
-      const isWhole = source.length === size;
-      found.set(uid, isWhole ? source : new Error(`it has ${source.length} bytes, announced were ${size}`));
-    }
-  }
+function wholeSource(source: Buffer | undefined, size: number): Buffer | Error {
+  if (source?.length === size) return source;
+  return new Error(`it has ${source?.length ?? 0} bytes, announced were ${size}`);
 }
 
 function isWanted(name: string, folders?: readonly string[]): boolean {

@@ -286,6 +286,23 @@ export class RetentionProfile {
     }
     this.check(RetentionSubject.OBJECT_LOCK, name, lock.duration);
   }
+
+  /**
+   * Checks the lock of a vault of backups.
+   *
+   * @param name name of the setting, for the message
+   * @param lock nothing when backups are not locked; with a time to change it the lock is in compliance mode
+   * @throws when nobody could delete a backup that must go for an erasure
+   */
+  public checkBackupLock(name: string, lock?: { readonly changeableFor?: Duration }): void {
+    const { erasure } = this.bounds;
+    if (erasure && lock?.changeableFor) {
+      throw new Error(
+        `${name} must not be in compliance mode when erasure is due within ${say(erasure)}: nobody could delete a backup ` +
+          'that has what must be erased; use BackupLock.governance',
+      );
+    }
+  }
 }
 
 function say({ duration, by }: Bound): string {

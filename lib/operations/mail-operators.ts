@@ -1,4 +1,5 @@
 import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { IBackupVault } from 'aws-cdk-lib/aws-backup';
 import { CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
 import { Effect, IPrincipal, ManagedPolicy, PolicyStatement, Role } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key, KeySpec, KeyUsage } from 'aws-cdk-lib/aws-kms';
@@ -75,6 +76,12 @@ export interface MailOperatorsProps extends MailOperatorsOptions {
    * @default - none
    */
   readonly journal?: MailJournal;
+
+  /**
+   * Vault of backups, for proofs of erasure to say until when they hold what was erased.
+   * @default - none
+   */
+  readonly backupVault?: IBackupVault;
 
   /**
    * Login of `mail-restore`.
@@ -214,7 +221,7 @@ export class MailOperators extends Construct {
   }
 
   /** A key for proofs, with which operators alone sign. */
-  private letErase(role: Role, { directory, journal }: MailOperatorsProps): Key {
+  private letErase(role: Role, { directory, journal, backupVault }: MailOperatorsProps): Key {
     const key = new Key(this, 'ErasureKey', {
       description: `Signs proofs of erasure (${Stack.of(this).stackName})`,
       keySpec: KeySpec.ECC_NIST_P256,
@@ -229,6 +236,15 @@ export class MailOperators extends Construct {
         resources: [key.keyArn],
       }),
     ]);
+    if (backupVault) {
+      policy.addStatements(
+        new PolicyStatement({
+          sid: 'SeeBackups',
+          actions: ['backup:ListRecoveryPointsByBackupVault'],
+          resources: [backupVault.backupVaultArn],
+        }),
+      );
+    }
     directory.grantEdit(policy);
     journal!.grantErase(policy);
     return key;

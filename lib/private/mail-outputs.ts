@@ -25,6 +25,14 @@ export function addOutputs(stack: MailStack): void {
       output(stack, 'SignInUrl', authorizationUrl, 'Where mail clients send people to sign in');
     }
   }
+  if (stack.erasureWithin) {
+    output(
+      stack,
+      'EraseWithinHours',
+      `${stack.erasureWithin.toHours()}`,
+      'Time for erasure: mail-erase --within <this>',
+    );
+  }
   output(stack, 'ArchiveBucketName', stack.archive.bucket.bucketName, 'Archived mail');
   output(stack, 'StoreId', stack.store.storeId, 'Mail, indexes and queues');
   output(stack, 'AlarmTopicArn', stack.alarmTopic.topicArn, 'Where alarms go; subscribe to it');

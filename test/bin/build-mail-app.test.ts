@@ -117,6 +117,63 @@ test('every field reaches the template', () => {
   }
 });
 
+test('operators, copies and classes of the archive, the firewall and the accelerator reach the template', () => {
+  const alice = 'arn:aws:iam::111122223333:user/alice';
+  const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555';
+  const made = template({
+    ...located,
+    journal: true,
+    networkFirewall: { alertOnly: true },
+    operators: {
+      operators: [alice],
+      auditors: ['permissionSet:MailAudit'],
+      sessionHours: 2,
+      erasure: true,
+      restore: true,
+    },
+    restoreAccess: { sources: ['192.0.2.7/32'], rotateDays: 10 },
+    archiveTiers: { glacierDays: 30, deepArchiveDays: 120 },
+    archiveReplication: { bucketName: 'second-copy', keyArn: KEY, region: 'eu-west-1' },
+    archiveCopy: {
+      ...{ endpoint: 'https://s3.example.net', bucketName: 'copy', concurrency: 20, lateMinutes: 10 },
+      secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:mail/copy-AbCdEf',
+    },
+  });
+  made.hasResourceProperties('AWS::IAM::Role', {
+    MaxSessionDuration: 7200,
+    AssumeRolePolicyDocument: { Statement: [Match.objectLike({ Principal: { AWS: alice } })] },
+  });
+  expect(JSON.stringify(made.findResources('AWS::IAM::Role'))).toContain('AWSReservedSSO_MailAudit_');
+  made.hasOutput('ErasureKeyArn', {});
+  made.hasOutput('RestoreSecretArn', {});
+  made.resourceCountIs('AWS::NetworkFirewall::Firewall', 3);
+  made.hasResourceProperties('AWS::S3::Bucket', {
+    ReplicationConfiguration: {
+      Rules: [
+        Match.objectLike({
+          Destination: Match.objectLike({ EncryptionConfiguration: { ReplicaKmsKeyID: KEY } }),
+        }),
+      ],
+    },
+    LifecycleConfiguration: {
+      Rules: Match.arrayWith([
+        Match.objectLike({
+          Transitions: [
+            { StorageClass: 'GLACIER_IR', TransitionInDays: 30 },
+            { StorageClass: 'DEEP_ARCHIVE', TransitionInDays: 120 },
+          ],
+        }),
+      ]),
+    },
+  });
+  made.hasResourceProperties('AWS::Lambda::Function', {
+    Environment: { Variables: Match.objectLike({ COPY_ENDPOINT: 'https://s3.example.net', COPY_BUCKET: 'copy' }) },
+  });
+  made.hasResourceProperties('AWS::Lambda::EventSourceMapping', { ScalingConfig: { MaximumConcurrency: 20 } });
+  template({ implicitTls: 'node', globalAccelerator: true }).resourceCountIs('AWS::GlobalAccelerator::Accelerator', 1);
+  template({ networkFirewall: false }).resourceCountIs('AWS::NetworkFirewall::Firewall', 0);
+});
+
 test('filtering: true takes the defaults, and false is none', () => {
   const text = (filtering: boolean) => JSON.stringify(template({ filtering }).toJSON());
   expect(text(true)).toContain('MAIL_FILTER_OUTAGE=accept');

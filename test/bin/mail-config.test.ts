@@ -4,6 +4,10 @@ import { join } from 'node:path';
 import { loadConfig } from '../../bin/load-config';
 import { checkConfig } from '../../bin/mail-config';
 
+const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555';
+const SECRET = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:mail/copy-AbCdEf';
+const copy = { endpoint: 'https://s3.example.net', bucketName: 'copy', secretArn: SECRET };
+const alice = ['arn:aws:iam::111122223333:user/alice'];
 const located = { account: '111122223333', region: 'eu-central-1' };
 
 test('takes a domain alone, and everything together', () => {
@@ -45,6 +49,16 @@ test('takes a domain alone, and everything together', () => {
     rollbackOnAlarm: false,
     sessionManager: false,
     shieldAdvanced: true,
+    globalAccelerator: true,
+    operators: {
+      operators: ['arn:aws:iam::111122223333:user/alice'],
+      auditors: ['permissionSet:MailAudit'],
+      ...{ sessionHours: 2, erasure: true, restore: true },
+    },
+    restoreAccess: { sources: ['192.0.2.7/32'], rotateDays: 10 },
+    archiveTiers: { glacierDays: 30, deepArchiveDays: 120 },
+    archiveReplication: { bucketName: 'copy', keyArn: KEY, region: 'eu-west-1' },
+    archiveCopy: { endpoint: 'https://s3.example.net', bucketName: 'copy', secretArn: SECRET, lateMinutes: 10 },
     archiveLock: { mode: 'governance', days: 365 },
     journal: true,
     retention: ['gdpr', 'iso27001'],
@@ -144,6 +158,44 @@ test.each<[string, object, string]>([
     { retention: ['hipaa'] },
     'retention[0] must be one of gdpr, us, mlps3, iso27001, got "hipaa"',
   ],
+  ['a role as operator', { operators: { operators: ['arn:aws:iam::111122223333:role/x'] } }, 'the ARN of an IAM user'],
+  ['no operator', { operators: { sessionHours: 1 } }, 'operators must name somebody'],
+  ['a session of a day', { operators: { operators: alice, sessionHours: 24 } }, 'a whole number from 1 to 12'],
+  ['erasure without a journal', { operators: { operators: alice, erasure: true } }, 'operators.erasure needs'],
+  ['restores by nobody', { operators: { helpDesk: alice, restore: true }, journal: true }, 'operators.restore needs'],
+  ['a word for a firewall', { networkFirewall: 'on' }, 'networkFirewall must be { alertOnly, rules'],
+  ['no rule group', { networkFirewall: { ruleGroupArns: ['x'] } }, 'must be the ARN of a rule group'],
+  ['an unknown setting of it', { networkFirewall: { drop: true } }, 'networkFirewall.drop is not a field'],
+  ['a firewall for a network', { ...located, vpcId: 'vpc-01234567', networkFirewall: true }, 'is for a new network'],
+  ['an accelerator before TLS', { globalAccelerator: true }, "globalAccelerator needs implicitTls: 'node'"],
+  [
+    'an accelerator with a firewall',
+    { globalAccelerator: true, implicitTls: 'node', networkFirewall: true },
+    'do not go together',
+  ],
+  [
+    'a copy in clear',
+    { journal: true, archiveCopy: { ...copy, endpoint: 'http://x' } },
+    'archiveCopy.endpoint must be',
+  ],
+  ['a copy of nothing', { archiveCopy: copy }, 'archiveCopy copies the journal'],
+  ['half an ARN', { archiveCopy: { ...copy, secretArn: SECRET.slice(0, -7) } }, 'the whole ARN of a secret'],
+  [
+    'a second copy in the same region',
+    { ...located, archiveReplication: { bucketName: 'copy', keyArn: KEY, region: 'eu-central-1' } },
+    'must be another region than eu-central-1',
+  ],
+  [
+    'a second copy without a key',
+    { archiveReplication: { bucketName: 'copy', region: 'eu-west-1' } },
+    'the ARN of a key',
+  ],
+  [
+    'classes too near',
+    { archiveTiers: { glacierDays: 30, deepArchiveDays: 100 } },
+    'at least 90 more than glacierDays (30)',
+  ],
+  ['restores from nowhere', { restoreAccess: { sources: [] } }, 'restoreAccess.sources must be a list'],
   ['no alarm address', { alarmEmail: 'ops' }, 'alarmEmail must be an address such as ops@example.net'],
 ])('fails when there is %s', (_name, fields, message) => {
   const config =

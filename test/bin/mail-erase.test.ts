@@ -246,6 +246,57 @@ describe('mail-erase', () => {
     expect(journals[0].deleted.every(({ sha256 }: { sha256: string }) => sha256.length === 44)).toBe(true);
   }, 120_000);
 
+  test('two thirds of the time that the profile gives are to undo it, the rest to finish', async () => {
+    const hours = async (...more: string[]) => {
+      await directory.update((file) => {
+        file.unerase(BOB);
+        if (!file.has(BOB)) file.add(BOB, 'a long password');
+      });
+      const { report } = await mark('begin', ...more);
+      return (Date.parse(String(report.due)) - Date.parse(String(report.since))) / 3_600_000;
+    };
+    expect(await hours()).toBe(48);
+    expect(await hours('--within', '24')).toBe(16);
+    expect(await hours('--within', '24', '--hours', '20')).toBe(20);
+    expect((await mark('begin', '--within', '24', '--hours', '25')).stderr).toContain(
+      '--hours must be at most --within',
+    );
+    expect((await mark('begin', '--within', 'soon')).stderr).toContain('--within must be a whole number');
+  }, 60_000);
+
+  test('the proof says until when backups hold the mailbox, and whether it was in time', async () => {
+    await mark('begin', '--hours', '0');
+    const ends = ['2027-03-01T00:00:00Z', '2027-02-01T00:00:00Z'].map((end) => Date.parse(end) / 1000);
+    const asked: string[] = [];
+    // moto has no recovery points.
+    proxy.behave(({ path }) => {
+      const [, vault] = /^\/backup-vaults\/([^/]+)\/recovery-points/.exec(path) ?? [];
+      if (vault === undefined) return 'pass';
+      asked.push(path);
+      const points = vault === 'forever' ? [{}] : ends.map((DeleteAt) => ({ CalculatedLifecycle: { DeleteAt } }));
+      return { status: 200, body: JSON.stringify({ RecoveryPoints: points }) };
+    });
+    const done = await finish('--vault', 'daily');
+    expect(done).toMatchObject({
+      status: 0,
+      report: { complete: true, inTime: true, backups: 2, backupsUntil: '2027-03-01T00:00:00.000Z' },
+    });
+    const proof = JSON.parse(readFileSync(join(folder, 'proof'), 'utf8').split('\n')[0]);
+    expect(proof.backups).toEqual([{ vault: 'daily', points: 2, until: '2027-03-01T00:00:00.000Z', forever: 0 }]);
+    // Only those from before the mailbox was gone.
+    expect(Date.parse(new URL(asked[0], 'http://x').searchParams.get('createdBefore')!)).toBeLessThanOrEqual(
+      Date.now(),
+    );
+    expect(await verify()).toMatchObject({ status: 0, report: { complete: true, inTime: true } });
+
+    const late = await finish('--vault', 'daily', '--vault', 'forever', '--within', '0');
+    expect(late).toMatchObject({ status: 0, report: { inTime: false, backups: 3, backupsUntil: 'for ever' } });
+    expect(late.stderr).toContain('late: all was to be gone by ');
+    expect((await verify()).report).toMatchObject({ inTime: false });
+    proxy.behave(({ path }) => (path.startsWith('/backup-vaults/') ? { status: 403, body: '{}' } : 'pass'));
+    expect(await finish('--vault', 'daily')).toMatchObject({ status: 1, report: {} });
+  }, 60_000);
+
   test('a node that still has something makes no proof of completeness', async () => {
     await mark('begin', '--hours', '0');
     const how = ['--sign', keyId, '--proof', join(folder, 'proof'), '--journal', `s3://${bucket}`];

@@ -138,3 +138,13 @@ test('what no profile names is free', () => {
   expect(mlps3().erasureWithin).toBeUndefined();
   mlps3().check(OBJECT_LOCK, 'archiveLock', days(36500));
 });
+
+test('backups that nobody could delete are refused where there is a right to erasure', () => {
+  const compliance = { changeableFor: Duration.days(3) };
+  expect(() => RetentionProfile.gdpr().checkBackupLock('backup.lock', compliance)).toThrow(
+    'backup.lock must not be in compliance mode when erasure is due within 3 days (gdpr)',
+  );
+  expect(() => RetentionProfile.gdpr().checkBackupLock('backup.lock', {})).not.toThrow();
+  expect(() => RetentionProfile.gdpr().checkBackupLock('backup.lock')).not.toThrow();
+  expect(() => RetentionProfile.us().checkBackupLock('backup.lock', compliance)).not.toThrow();
+});

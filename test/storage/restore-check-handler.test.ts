@@ -76,7 +76,10 @@ function backup({ method, path }: ProxiedRequest): Fate {
   const [, job, validation] = /^\/restore-jobs\/([^/]+)(\/validations)?$/.exec(path) ?? [];
   if (job === undefined) return 'pass';
   if (validation && method === 'PUT') validations[job] = 'FAILED';
-  return { status: validation ? 204 : 200, body: validation ? '' : JSON.stringify({ ValidationStatus: validations[job] }) };
+  return {
+    status: validation ? 204 : 200,
+    body: validation ? '' : JSON.stringify({ ValidationStatus: validations[job] }),
+  };
 }
 
 async function fileSystem(): Promise<string> {
@@ -143,36 +146,40 @@ test('the end of other machines, or of none that is known, is nothing', async ()
   expect(proxy.seen.every(({ path }) => !path.includes('restore-jobs'))).toBe(true);
 });
 
-test.each(['cut', 'lose answer'] as const)('with any request that fails (%s), a repeated event ends the same', async (fate) => {
-  const count = async (work: () => Promise<void>) => {
-    proxy.behave(backup);
-    await work();
-    return proxy.seen.length;
-  };
-  const probe = [randomUUID(), await fileSystem()] as const;
-  const begins = await count(() => restored(...probe));
-  const ends = await count(async () => ended((await machines(probe[0]))[0].InstanceId!));
-  expect([begins, ends]).toEqual([3, 5]);
-  const failAt = (failing: number) => (asked: ProxiedRequest) => {
-    const answer = backup(asked);
-    return asked.number === failing ? (answer === 'pass' ? fate : 'cut') : answer;
-  };
-  for (let failing = 1; failing <= Math.max(begins, ends); failing++) {
-    const [job, copy] = [randomUUID(), await fileSystem()];
-    if (failing <= begins) {
+test.each(['cut', 'lose answer'] as const)(
+  'with any request that fails (%s), a repeated event ends the same',
+  async (fate) => {
+    const count = async (work: () => Promise<void>) => {
+      proxy.behave(backup);
+      await work();
+      return proxy.seen.length;
+    };
+    const probe = [randomUUID(), await fileSystem()] as const;
+    const begins = await count(() => restored(...probe));
+    const ends = await count(async () => ended((await machines(probe[0]))[0].InstanceId!));
+    expect([begins, ends]).toEqual([3, 5]);
+    const failAt = (failing: number) => (asked: ProxiedRequest) => {
+      const answer = backup(asked);
+      return asked.number === failing ? (answer === 'pass' ? fate : 'cut') : answer;
+    };
+    for (let failing = 1; failing <= Math.max(begins, ends); failing++) {
+      const [job, copy] = [randomUUID(), await fileSystem()];
+      if (failing <= begins) {
+        proxy.behave(failAt(failing));
+        await expect(restored(job, copy)).rejects.toThrow();
+      }
+      await restored(job, copy);
+      expect(await machines(job)).toHaveLength(1);
+      const [{ InstanceId }] = await machines(job);
       proxy.behave(failAt(failing));
-      await expect(restored(job, copy)).rejects.toThrow();
+      if (failing <= ends) await expect(ended(InstanceId!)).rejects.toThrow();
+      await ended(InstanceId!);
+      expect(await mountTargets(copy)).toEqual([]);
+      expect(validations[job]).toBe('FAILED');
     }
-    await restored(job, copy);
-    expect(await machines(job)).toHaveLength(1);
-    const [{ InstanceId }] = await machines(job);
-    proxy.behave(failAt(failing));
-    if (failing <= ends) await expect(ended(InstanceId!)).rejects.toThrow();
-    await ended(InstanceId!);
-    expect(await mountTargets(copy)).toEqual([]);
-    expect(validations[job]).toBe('FAILED');
-  }
-}, 60_000);
+  },
+  60_000,
+);
 
 test('fails when the file system is the store itself, or none, and touches nothing', async () => {
   for (const id of [process.env.STORE_ID!, 'nothing']) {

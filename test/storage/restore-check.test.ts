@@ -9,8 +9,13 @@ function mailStack(restoreCheck: boolean, context = {}): MailStack {
   return new MailStack(new App({ context }), 'MailStack', props);
 }
 
-function statements(stack: Stack, description: string): { Sid: string; Effect: string; Action: string | string[]; Resource: unknown; Condition?: unknown }[] {
-  const found = Template.fromStack(stack).findResources('AWS::IAM::ManagedPolicy', { Properties: { Description: description } });
+function statements(
+  stack: Stack,
+  description: string,
+): { Sid: string; Effect: string; Action: string | string[]; Resource: unknown; Condition?: unknown }[] {
+  const found = Template.fromStack(stack).findResources('AWS::IAM::ManagedPolicy', {
+    Properties: { Description: description },
+  });
   return Object.values(found).flatMap(({ Properties }) => Properties.PolicyDocument.Statement);
 }
 
@@ -24,7 +29,9 @@ describe.each(flagSets)('with $flags', ({ context }) => {
         source: ['aws.backup'],
         detail: {
           status: ['COMPLETED'],
-          restoreTestingPlanArn: [{ 'Fn::GetAtt': [Match.stringLikeRegexp('^BackupRestoreTest'), 'RestoreTestingPlanArn'] }],
+          restoreTestingPlanArn: [
+            { 'Fn::GetAtt': [Match.stringLikeRegexp('^BackupRestoreTest'), 'RestoreTestingPlanArn'] },
+          ],
         },
       },
       Targets: [Match.objectLike({ RetryPolicy: { MaximumRetryAttempts: 2, MaximumEventAgeInSeconds: 7200 } })],
@@ -52,7 +59,9 @@ describe.each(flagSets)('with $flags', ({ context }) => {
 });
 
 test('the machine reads bundle, users and journal, writes metrics and results, and nothing else', () => {
-  const actions = statements(mailStack(true), 'Restore check: bundle, users, journal, results').flatMap(({ Action }) => Action);
+  const actions = statements(mailStack(true), 'Restore check: bundle, users, journal, results').flatMap(
+    ({ Action }) => Action,
+  );
   expect([...new Set(actions)].sort()).toEqual([
     'backup:PutRestoreValidationResult',
     'cloudwatch:PutMetricData',
