@@ -10,6 +10,9 @@ export const PASSWORD_LENGTH_MIN = 8;
 /** Field of users, and of domains, whose passwords are good nowhere. */
 const SECOND_FACTOR = 'login=second-factor';
 
+/** Field with other addresses of a user. */
+const ALIASES = 'aliases=';
+
 /** Settings of one user. */
 export interface UserOptions {
   /**
@@ -182,6 +185,24 @@ export class UserFile {
     this.lines.splice(this.mustFind(checkAddress(address)), 1);
   }
 
+  /**
+   * Has mail to an alias go to the user too, who may send from it; several users may have it. It may be there already.
+   *
+   * @param alias an address, also with letters beyond ASCII before the @ (RFC 6531), or `@domain` for what nobody has there
+   * @throws when there is no such user, or the alias is bad or a user's address
+   */
+  public addAlias(alias: string, address: string): void {
+    const name = checkAlias(alias);
+    if (this.lines.some((line) => isUserLine(line) && addressOf(line) === name)) {
+      throw new Error(`${name} is a user, and can't be an alias`);
+    }
+    this.changeFields(this.mustFind(checkAddress(address)), (fields) => {
+      const before = fields.find((field) => field.startsWith(ALIASES));
+      const names = new Set([...(before?.slice(ALIASES.length).split(',') ?? []), name]);
+      return [...fields.filter((field) => field !== before), ALIASES + [...names].join(',')];
+    });
+  }
+
   /** Addresses that mail comes in for, of users and their aliases. */
   public allAddresses(): string[] {
     const aliases = this.lines
@@ -266,6 +287,26 @@ export function checkAddress(address: string): string {
       `address must be name@domain with letters, digits, ".", "_" and "-", got ${JSON.stringify(address)}`,
     );
   }
+  return lower;
+}
+
+/**
+ * An alias as the file holds it: in lower case, NFC. It names no folder, so it may be in any language.
+ *
+ * @throws on anything but letters of any kind, digits, `.`, `_` and `-`, or nothing, before a domain
+ */
+export function checkAlias(alias: string): string {
+  const lower = alias.normalize('NFC').toLowerCase();
+  const [local, ...rest] = lower.split('@');
+  if (
+    !/^([\p{L}\p{N}_-][\p{L}\p{M}\p{N}_-]*(\.[\p{L}\p{M}\p{N}_-]+)*)?$/u.test(local) ||
+    Buffer.byteLength(local) > 64
+  ) {
+    throw new Error(
+      `alias must be name@domain with letters, digits, ".", "_" and "-", or @domain, got ${JSON.stringify(alias)}`,
+    );
+  }
+  checkAddress(`alias@${rest.join('@')}`);
   return lower;
 }
 

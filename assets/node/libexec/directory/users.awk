@@ -1,7 +1,8 @@
 # Checks a users file and splits it for Dovecot and Postfix: awk -v domains='a.org b.org' -v out=FOLDER -f users.awk FILE
 # A line is user@domain:{SCRAM-SHA-256}iterations,salt,storedKey,serverKey:::::: with, after the last colon, optional fields:
 #   userdb_quota_storage_size=10G
-#   aliases=sales@a.org,info@a.org           an alias of several users goes to all
+#   aliases=sales@a.org,info@a.org           an alias of several users goes to all; it may have letters beyond ASCII (RFC 6531)
+#   aliases=@a.org                           also whatever nobody has in the domain (catch-all)
 #   login=second-factor                      the password is good nowhere; tokens and app passwords are
 #   login=none                               nobody logs in; mail is taken
 #   app_password=ID,NAME,imap+smtp,iterations,salt,storedKey,serverKey    as often as there are any
@@ -28,6 +29,12 @@ function wrong(what) {
 function is_address(text,   at) {
   at = index(text, "@")
   return text ~ /^[a-z0-9][a-z0-9._-]*@[a-z0-9.-]+$/ && (substr(text, at + 1) in ours)
+}
+
+# Names no folder: what lies between blanks, commas and @ may be any text that is UTF-8. In lower case; Postfix folds the rest.
+function is_alias(text,   at) {
+  at = index(text, "@")
+  return text ~ /^([a-z0-9\200-\377][a-z0-9._\200-\377-]*)?@[a-z0-9.-]+$/ && (substr(text, at + 1) in ours)
 }
 
 function is_verifier(text,   part, n) {
@@ -80,7 +87,7 @@ function read_app_password(text,   part, n, protocol, m, j, verifier) {
     } else if (field[i] ~ /^aliases=/) {
       m = split(substr(field[i], length("aliases=") + 1), alias, ",")
       for (j = 1; j <= m; j++) {
-        if (!is_address(alias[j])) { wrong("alias '" alias[j] "' of " user " is no lower-case address in " domains); continue }
+        if (!is_alias(alias[j])) { wrong("alias '" alias[j] "' of " user " is no lower-case address in " domains); continue }
         owners[alias[j]] = owners[alias[j]] (owners[alias[j]] == "" ? "" : ", ") user
       }
     } else if (field[i] == "login=second-factor") {
@@ -109,6 +116,8 @@ END {
     else printf "%s", app_passwords[user] > (out "/app-passwords")
     print user, "mailbox" > (out "/mailboxes")
     print user, user > (out "/senders")
+    # Postfix would ask for the catch-all, too.
+    if (substr(user, index(user, "@")) in owners) print user, user > (out "/aliases")
   }
   for (alias_name in owners) {
     print alias_name, owners[alias_name] > (out "/aliases")
