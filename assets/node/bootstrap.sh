@@ -42,7 +42,7 @@ has_changed() {
 install_packages() {
   local wanted missing
   mapfile -t wanted < <(cd "$PLATFORM_ROOT" && for part in . $MAIL_PARTS; do
-    grep --invert-match --extended-regexp '^(#|$)' "$part/packages.txt"
+    [[ ! -e $part/packages.txt ]] || grep --invert-match --extended-regexp '^(#|$)' "$part/packages.txt"
   done)
   mapfile -t missing < <(comm -23 <(printf '%s\n' "${wanted[@]}" | sort) \
     <(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null | sed -n 's/^installed //p' | sort))
@@ -190,7 +190,8 @@ mount_store() {
   install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"
   install --directory --mode=0755 "$STORE/.health"
   install --directory --mode=0700 "$STORE/certificates"
-  ! has_part filtering || install --directory --owner=vmail --group=vmail --mode=0700 "$STORE"/learn{,/spam,/ham}
+  ! has_part filtering || install --directory --owner=vmail --group=vmail --mode=0700 "$STORE"/learn{,/spam,/ham,/greylist}
+  ! has_part sharing || install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/shared"
   install --directory --owner=mail-agent --group=mail-agent --mode=0700 "$STORE/.health/$MAIL_INSTANCE_ID"
 }
 

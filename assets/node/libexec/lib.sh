@@ -121,6 +121,7 @@ load_environment() {
     check_key MAIL_JUNK_SCORE '[0-9]+(\.[0-9]+)?'
     check_key MAIL_REJECT_SCORE '[0-9]+(\.[0-9]+)?'
   fi
+  [[ -z ${MAIL_SHARED_FOLDERS:-} ]] || check_key MAIL_SHARED_FOLDERS 'yes'
   [[ -z ${MAIL_DKIM_SECRET:-} ]] || check_key MAIL_DKIM_SECRET '.+'
   check_key MAIL_CERTIFICATE 'acm-acme|dns-01|secret|local-ca'
   case ${MAIL_CERTIFICATE:-} in
@@ -254,6 +255,7 @@ derive_filter() {
     [[ $MAIL_VIRUS_SCAN != yes ]] || MAIL_VIRUS_SCAN_ENABLED=true
     [[ $MAIL_FILTER_OUTAGE != defer ]] || MAIL_DEFER_UNSCANNED=true
   fi
+  [[ -z ${MAIL_SHARED_FOLDERS:-} ]] || MAIL_PARTS+=' sharing'
   export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED
 }
 

@@ -3,17 +3,24 @@
 -- What is about to open a mailbox asks again (userdb): the ring may have changed since the login.
 --
 -- Settings (lua_settings in 25-home.conf): ring, the file that the agent replaces at each change; secret, the file with the
--- password of the hop; network, from where other nodes connect; crowded, the file of users with too many sessions (passdb only).
+-- password of the hop; network, from where other nodes connect; crowded, the file of users with too many sessions (passdb only);
+-- share, the file with the password for shared folders, if users may share any (sharing/).
 --
 -- There is no auth_passdb_get_cache_key(): a cached answer would pin a user to a node that died.
 
 local settings = {}
-local secret
+local secret, share_secret
 
 -- Ports for other nodes. What comes in there was authenticated by the node that sent it, and is never sent on.
 local HOP_PORT = { imap = 10993, pop3 = 10995, sieve = 14190, lmtp = 10024 }
 local HOP_PORTS = {}
 for _, port in pairs(HOP_PORT) do HOP_PORTS[port] = true end
+
+-- Who logs in on them for users.
+local NODE = "mail-node@nodes"
+
+-- On the loopback, for this node's own IMAP processes, when their users read what somebody else shares.
+local SHARE_PORT = 10144
 
 -- Unsigned 64-bit FNV-1a of node, NUL, user, and MurmurHash3's finalizer. agent/src/ring/home.ts computes the same.
 local function score(user, node)
@@ -104,13 +111,18 @@ local function in_network(address, network)
   return number ~= nil and number >> outside == number_of(base) >> outside
 end
 
+local function first_line(path)
+  local file = path and io.open(path, "r")
+  if not file then return nil end
+  local line = file:read("l")
+  file:close()
+  return line
+end
+
 function script_init(arguments)
   settings = arguments
-  local file = io.open(settings.secret, "r")
-  if file then
-    secret = file:read("l")
-    file:close()
-  end
+  secret = first_line(settings.secret)
+  share_secret = first_line(settings.share)
   return 0
 end
 
@@ -140,14 +152,15 @@ end
 function auth_passdb_lookup(request)
   local protocol = request.protocol
   local by_hop = HOP_PORTS[tonumber(request.real_local_port)] == true
-  local by_master = (request.master_user or "") ~= ""
+  local by_share = share_secret ~= nil and tonumber(request.real_local_port) == SHARE_PORT
+  local master = request.master_user or ""
 
   -- The password of the hop opens every mailbox: good on the hop's ports only, and nothing else is good there.
   if by_hop and not in_network(request.real_remote_ip or "", settings.network) then
     -- Not "unknown": LMTP would deliver here to a user whom only the passdb does not know.
     return refuse(request, "the hop is for the node network")
   end
-  if by_master ~= (by_hop and protocol ~= "lmtp") then
+  if (master ~= "") ~= (by_share or by_hop and protocol ~= "lmtp") or (by_share and (master == NODE or master == request.user)) then
     return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "login of a node outside the hop, or of a user on it"
   end
 
@@ -157,7 +170,8 @@ function auth_passdb_lookup(request)
   local where, why = decide(read_ring(settings.ring), request.user:lower(), by_hop)
   if where == nil then return put_off(request, why) end
   if where == "here" then
-    if protocol ~= "lmtp" and is_crowded(request.user:lower()) then return put_off(request, "the user has too many sessions") end
+    local own = master == "" or master == NODE
+    if protocol ~= "lmtp" and own and is_crowded(request.user:lower()) then return put_off(request, "the user has too many sessions") end
     return dovecot.auth.PASSDB_RESULT_OK, {}
   end
 
@@ -166,8 +180,8 @@ function auth_passdb_lookup(request)
   local fields = { proxy = "y", host = where, port = tostring(port), ssl = "any-cert" }
   if protocol ~= "lmtp" then
     if secret == nil then return put_off(request, "no password for the hop to " .. where) end
-    fields.master = "mail-node@nodes"
-    fields.pass = secret
+    fields.master = by_share and master or NODE
+    fields.pass = by_share and share_secret or secret
     fields.proxy_mech = "plain"
     -- Bytes as they come: with 2.4.1's channels inside the connection one session of six stops answering.
     fields.proxy_no_multiplex = "y"
@@ -178,6 +192,10 @@ function auth_passdb_lookup(request)
 end
 
 function auth_userdb_lookup(request)
+  -- Not somebody who logged in: an IMAP process asks whether there is an owner of shared folders. It opens none of them itself.
+  if share_secret ~= nil and request.protocol == "imap" and (request.mechanism or "") == "" and (request.session or "") == "" then
+    return dovecot.auth.USERDB_RESULT_OK, {}
+  end
   local where, why = decide(read_ring(settings.ring), request.user:lower(), true)
   if where == "here" then return dovecot.auth.USERDB_RESULT_OK, {} end
   return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, request.user .. " refused: " .. why
