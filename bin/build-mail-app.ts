@@ -80,6 +80,7 @@ function stackProps(config: MailConfig): MailStackProps {
     connectionsPerNode: config.connectionsPerNode,
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
+    sharedFolders: config.sharedFolders,
     storage: config.shards && storage(config.shards),
     maintenanceWindow: maintenanceWindow(config),
     trashRetention: days(config.trashDays),

@@ -277,6 +277,12 @@ export interface MailConfig {
   readonly mailboxQuotaMiB?: number;
 
   /**
+   * Whether users may share folders with each other (IMAP ACL), docs/sharing.md. Not with `shards`.
+   * @default false
+   */
+  readonly sharedFolders?: boolean;
+
+  /**
    * How mailboxes lie on the store: see `MailboxFormat`. It can't be changed on a store that has mail.
    * @default 'maildir'
    */
@@ -504,6 +510,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   nodeCertificate: checkNodeCertificate,
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
+  sharedFolders: isBoolean,
   mailboxFormat: oneOf(['maildir', 'sdbox']),
   shards: record({
     perZone: optional(integer(1, 10)),

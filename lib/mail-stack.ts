@@ -567,6 +567,7 @@ export class MailStack extends Stack {
       connectionsPerNode: props.connectionsPerNode ?? this.sizing?.connectionsPerNode,
       messageSizeMax: props.messageSizeMax,
       mailboxQuota: props.mailboxQuota,
+      sharedFolders: props.sharedFolders,
       maintenanceWindow: props.maintenanceWindow,
       trashRetention: props.trashRetention,
       junkRetention: props.junkRetention,

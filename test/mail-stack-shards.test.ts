@@ -130,6 +130,11 @@ test('an owner who asks for the group of all nodes is told of the groups', () =>
 });
 
 test.each<[string, Partial<MailStackProps>, string]>([
+  [
+    'users may share folders',
+    { sharedFolders: true },
+    'sharedFolders must be left out with shards, whose nodes have no store in common; remove it, or use MailStorage.efs()',
+  ],
   ['minNodes is set', { minNodes: 3 }, 'minNodes must be left out with shards, each of which has one node (3), got 3'],
   ['maxNodes is set', { maxNodes: 6 }, 'maxNodes must be left out with shards, each of which has one node (3), got 6'],
   ['backups are asked for', { backup: {} }, 'backup must be left out with MailStorage.ebs()'],

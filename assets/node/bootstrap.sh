@@ -167,7 +167,8 @@ mount_store() {
   install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/mail" || die "$STORE is not writable for root"
   install --directory --mode=0755 "$STORE/.health"
   install --directory --mode=0700 "$STORE/certificates"
-  ! has_part filtering || install --directory --owner=vmail --group=vmail --mode=0700 "$STORE"/learn{,/spam,/ham}
+  ! has_part filtering || install --directory --owner=vmail --group=vmail --mode=0700 "$STORE"/learn{,/spam,/ham,/greylist}
+  ! has_part sharing || install --directory --owner=vmail --group=vmail --mode=0700 "$STORE/shared"
   install --directory --owner=mail-agent --group=mail-agent --mode=0700 "$STORE/.health/$MAIL_INSTANCE_ID"
 }
 

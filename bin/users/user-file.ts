@@ -237,6 +237,7 @@ export class UserFile {
   /**
    * Has mail to an alias go to the user too, who may send from it; several users may have it. It may be there already.
    *
+   * @param alias an address, also with letters beyond ASCII before the @ (RFC 6531), or `@domain` for what nobody has there
    * @throws when there is no such user, or the alias is bad or a user's address
    */
   public addAlias(alias: string, address: string): void {
@@ -423,7 +424,8 @@ export class UserFile {
 
   private setNames(address: string, name: string, values: string[]): void {
     const user = checkAddress(address);
-    const checked = [...new Set(values.map(checkAddress))].filter((value) => value !== user).sort();
+    const check = name === ALIASES ? checkAlias : checkAddress;
+    const checked = [...new Set(values.map(check))].filter((value) => value !== user).sort();
     for (const value of checked) {
       if (this.find(value) >= 0) {
         throw new Error(`${value} is a user; mail to it goes to the mailbox, choose another address`);
@@ -437,7 +439,7 @@ export class UserFile {
   }
 
   private removeName(field: string, value: string, address: string): void {
-    const name = checkAddress(value);
+    const name = field === ALIASES ? checkAlias(value) : checkAddress(value);
     const names = namesOf(this.lines[this.mustFind(checkAddress(address))], field);
     this.setNames(
       address,
@@ -513,6 +515,26 @@ export function checkAddress(address: string): string {
       `address must be name@domain with letters, digits, ".", "_" and "-", got ${JSON.stringify(address)}`,
     );
   }
+  return lower;
+}
+
+/**
+ * An alias as the file holds it: in lower case, NFC. It names no folder, so it may be in any language.
+ *
+ * @throws on anything but letters of any kind, digits, `.`, `_` and `-`, or nothing, before a domain
+ */
+export function checkAlias(alias: string): string {
+  const lower = alias.normalize('NFC').toLowerCase();
+  const [local, ...rest] = lower.split('@');
+  if (
+    !/^([\p{L}\p{N}_-][\p{L}\p{M}\p{N}_-]*(\.[\p{L}\p{M}\p{N}_-]+)*)?$/u.test(local) ||
+    Buffer.byteLength(local) > 64
+  ) {
+    throw new Error(
+      `alias must be name@domain with letters, digits, ".", "_" and "-", or @domain, got ${JSON.stringify(alias)}`,
+    );
+  }
+  checkAddress(`alias@${rest.join('@')}`);
   return lower;
 }
 

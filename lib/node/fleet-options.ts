@@ -50,6 +50,13 @@ export interface FleetOptions {
   readonly mailboxFormat?: MailboxFormat;
 
   /**
+   * Whether users may share folders with each other (IMAP ACL), docs/sharing.md. Needs a store that all nodes share,
+   * which shards on EBS are not.
+   * @default false
+   */
+  readonly sharedFolders?: boolean;
+
+  /**
    * When expired mail goes and indexes are tended, at each user's home.
    * @default MaintenanceWindow.daily('02:00')
    */

@@ -31,7 +31,7 @@ import { NodeSecret } from './node-secret';
 import { nodeSettings } from './node-settings';
 import { NodeTemplate } from './node-template';
 import { rollBackOnAlarms } from './rollback-alarms';
-import { checkNoNumberOfNodes, createShardGroup, subnetsIn } from './shard-group';
+import { checkFitsShards, createShardGroup, subnetsIn } from './shard-group';
 import { checkMemory, connectionsPerNode } from './sizing';
 
 /** Properties of `MailFleet`. */
@@ -162,7 +162,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     super(scope, id);
     const zones = new Set(props.vpc.selectSubnets(props.vpcSubnets).availabilityZones).size;
     const shards = props.shards;
-    checkNoNumberOfNodes(props, props.shards);
+    checkFitsShards(props, props.shards);
     this.minNodes = shards?.length ?? props.minNodes ?? zones;
     this.maxNodes = shards?.length ?? props.maxNodes ?? 2 * this.minNodes;
     checkNodes(this.minNodes, this.maxNodes);

@@ -43,6 +43,7 @@ export function nodeSettings(scope: Construct, settings: NodeSettings): { [key: 
     MAIL_DRAIN_HOOK: DRAIN_HOOK,
     MAIL_DRAIN_SECONDS: `${settings.drainTimeout.toSeconds()}`,
     MAIL_MAINTENANCE: (settings.maintenanceWindow ?? MaintenanceWindow.daily('02:00')).calendar,
+    ...(settings.sharedFolders ? { MAIL_SHARED_FOLDERS: 'yes' } : {}),
     ...retention('MAIL_TRASH_DAYS', 'trashRetention', settings.trashRetention),
     ...retention('MAIL_JUNK_DAYS', 'junkRetention', settings.junkRetention),
   };

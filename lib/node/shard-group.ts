@@ -28,8 +28,13 @@ export function createShardGroup(scope: Construct, id: string, props: ShardGroup
   return group;
 }
 
-/** Each shard has one node: another number can't be asked for. */
-export function checkNoNumberOfNodes({ minNodes, maxNodes }: FleetOptions, shards?: IMailShard[]): void {
+/** Each shard has one node and a store of its own: another number, or what all share, can't be asked for. */
+export function checkFitsShards({ minNodes, maxNodes, sharedFolders }: FleetOptions, shards?: IMailShard[]): void {
+  if (shards && sharedFolders) {
+    throw new Error(
+      'sharedFolders must be left out with shards, whose nodes have no store in common; remove it, or use MailStorage.efs()',
+    );
+  }
   for (const [name, value] of Object.entries({ minNodes, maxNodes })) {
     if (shards && value !== undefined) {
       throw new Error(

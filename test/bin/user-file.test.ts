@@ -419,3 +419,17 @@ test('aliases are addresses of the cluster, too', () => {
   const line = 'alice@example.com:{X}y::::::userdb_quota_storage_size=1G aliases=info@example.com,Team@example.com\n';
   expect(UserFile.parse(line).allAddresses()).toEqual(['alice@example.com', 'info@example.com', 'team@example.com']);
 });
+
+test('an alias is added once, may be in any language, and @domain is a catch-all', () => {
+  const file = UserFile.parse('alice@example.com:{X}y::::::userdb_quota_storage_size=1G\nbob@example.com:{X}y::::::\n');
+  for (const alias of ['Žofia@example.com', 'žofia@example.com', '@example.com']) {
+    file.addAlias(alias, 'alice@example.com');
+  }
+  expect(file.toString().split('\n')[0]).toBe(
+    'alice@example.com:{X}y::::::userdb_quota_storage_size=1G aliases=žofia@example.com,@example.com',
+  );
+  expect(() => file.addAlias('bob@example.com', 'alice@example.com')).toThrow('bob@example.com is a user');
+  for (const alias of ['a b@example.com', 'a,b@example.com', 'a+b@example.com', 'a@b@example.com', 'example.com']) {
+    expect(() => file.addAlias(alias, 'alice@example.com')).toThrow(/^(alias|address) must be name@domain/);
+  }
+});

@@ -249,6 +249,7 @@ test('takes other machines, images and sizes', () => {
     connectionsPerNode: 123,
     mailboxQuota: Size.mebibytes(1500),
     mailboxFormat: MailboxFormat.SDBOX,
+    sharedFolders: true,
     messageSizeMax: Size.mebibytes(25),
     rootVolumeSize: Size.gibibytes(40),
     drainTimeout: Duration.minutes(20),
@@ -267,6 +268,7 @@ test('takes other machines, images and sizes', () => {
   expect(userData(template)).toMatch(/^MAIL_SESSION_MANAGER=no$/m);
   expect(userData(template)).toMatch(/^MAIL_QUOTA=1500M$/m);
   expect(userData(template)).toMatch(/^MAIL_MAILBOX_FORMAT=sdbox$/m);
+  expect(userData(template)).toMatch(/^MAIL_SHARED_FOLDERS=yes$/m);
   expect(userData(template)).toMatch(/^MAIL_DRAIN_SECONDS=1200$/m);
   expect(userData(template)).toMatch(/^MAIL_MAINTENANCE="\*-\*-\* 03:30 Europe\/Berlin"$/m);
   expect(userData(template)).toMatch(/^MAIL_TRASH_DAYS=30$/m);

@@ -9,7 +9,7 @@ import { dkimText } from '../../lib/dns/dkim-text';
 import { FilterOutage, MailFiltering, MailFilteringOptions } from '../../lib/filtering';
 import { imapClient } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
-import { run, start, waitFor } from '../../local/run';
+import { run, sleep, start, waitFor } from '../../local/run';
 import { LineClient } from './line-client';
 import type { System } from './system';
 
@@ -577,9 +577,9 @@ export function filteringSuite(system: () => System): void {
 
   describe('with greylisting, and outages that put mail off', () => {
     beforeAll(async () => {
-      await shell('printf "timeout = 3s;\\n" >/etc/rspamd/override.d/greylist.conf');
+      await onAll('printf "timeout = 3s;\\n" >/etc/rspamd/override.d/greylist.conf');
       // Far above what greylisting is for.
-      await filter({ duringOutage: FilterOutage.DEFER, junkScore: 30, rejectScore: 40 });
+      await filter({ duringOutage: FilterOutage.DEFER, junkScore: 30, rejectScore: 40 }, nodes());
     }, 240_000);
 
     test('what is doubtful is put off once, and taken when it comes again', async () => {
@@ -590,6 +590,23 @@ export function filteringSuite(system: () => System): void {
       await waitFor('it to be taken', 30_000, () => send().then(() => true));
       expect((await arrived(subject)).folder).toBe('INBOX');
     });
+
+    test('who was put off by one node may come again to another one', async () => {
+      const [first, other] = nodes();
+      const doubtful = () => {
+        const subject = randomUUID();
+        const sender = `${subject}@doubtful.example.net`;
+        const raw = `From: <${sender}>\r\nSubject: ${subject}\r\n\r\nbuy now http://192.0.2.7/\r\n`;
+        return { subject, send: (at: LocalNode) => fromOutside({ raw, client: UNKNOWN, sender, at }) };
+      };
+      await expect(doubtful().send(other)).rejects.toThrow(/451 4\.7\.1 Try again/);
+      const known = doubtful();
+      await expect(known.send(first)).rejects.toThrow(/451 4\.7\.1 Try again/);
+      await sleep(3500);
+      for (const each of nodes()) await each.shell('systemctl start mail-learn.service', { timeout: 60_000 });
+      await known.send(other);
+      expect((await arrived(known.subject)).folder).toBe('INBOX');
+    }, 120_000);
 
     test('mail is put off while the scanner is away, from outside and from users', async () => {
       await shell('systemctl stop mail-virus-scan.service');

@@ -1,6 +1,7 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { constants, createDeflateRaw, createInflateRaw } from 'node:zlib';
 
 /** A client of a line protocol (IMAP, POP3, SMTP, ManageSieve) that sends and expects exactly what a test says. */
 export class LineClient {
@@ -18,6 +19,7 @@ export class LineClient {
 
   private unread = '';
   private ended = false;
+  private deflate?: ReturnType<typeof createDeflateRaw>;
   private wake: () => void = () => undefined;
 
   private constructor(private socket: Socket) {
@@ -25,7 +27,18 @@ export class LineClient {
   }
 
   public send(line: string): void {
-    this.socket.write(`${line}\r\n`);
+    this.write(`${line}\r\n`);
+  }
+
+  /** Sends text as it is. */
+  public write(text: string): void {
+    if (!this.deflate) this.socket.write(text);
+    else this.deflate.write(text);
+  }
+
+  /** Bytes that came over the network since the connection was made, or since TLS began. */
+  public get bytesRead(): number {
+    return this.socket.bytesRead;
   }
 
   /** Resolves to everything up to the line that matches. @throws Error with what came instead, after 20 s or at the end. */
@@ -75,16 +88,28 @@ export class LineClient {
     this.listen();
   }
 
+  /** What is sent and what comes is compressed from here on (RFC 4978). */
+  public startCompression(): void {
+    const inflate = createInflateRaw({ finishFlush: constants.Z_SYNC_FLUSH });
+    this.deflate = createDeflateRaw({ flush: constants.Z_SYNC_FLUSH });
+    this.deflate.on('data', (chunk: Buffer) => this.socket.write(chunk));
+    this.socket.removeAllListeners('data');
+    this.socket.on('data', (chunk) => inflate.write(Buffer.from(String(chunk), 'latin1')));
+    inflate.on('data', (chunk: Buffer) => this.hear(chunk.toString('latin1')));
+  }
+
   public close(): void {
     this.socket.destroy();
   }
 
+  private hear(text: string): void {
+    this.unread += text;
+    this.wake();
+  }
+
   private listen(): void {
     this.socket.setEncoding('latin1');
-    this.socket.on('data', (chunk) => {
-      this.unread += chunk;
-      this.wake();
-    });
+    this.socket.on('data', (chunk) => this.hear(String(chunk)));
     const end = () => {
       this.ended = true;
       this.wake();

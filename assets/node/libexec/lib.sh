@@ -165,6 +165,7 @@ load_environment() {
     check_key MAIL_JUNK_SCORE '[0-9]+(\.[0-9]+)?'
     check_key MAIL_REJECT_SCORE '[0-9]+(\.[0-9]+)?'
   fi
+  [[ -z ${MAIL_SHARED_FOLDERS:-} ]] || check_key MAIL_SHARED_FOLDERS 'yes'
   [[ -z ${MAIL_DKIM_SECRET:-} ]] || check_key MAIL_DKIM_SECRET '.+'
   [[ -z ${MAIL_REWRITING_SECRET:-} ]] || check_key MAIL_REWRITING_SECRET '.+'
   if [[ -n ${MAIL_INBOUND_QUEUE:-} ]]; then
@@ -331,6 +332,7 @@ derive_filter() {
     MAIL_REWRITING_OWN=${MAIL_DOMAINS// /,}
   fi
   export MAIL_INBOUND_TRANSPORT MAIL_FOREIGN_HEADERS MAIL_PICKUP_CLEANUP MAIL_RETURN_MAPS MAIL_REWRITING_OWN
+  [[ -z ${MAIL_SHARED_FOLDERS:-} ]] || MAIL_PARTS+=' sharing'
   export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED
 }
 

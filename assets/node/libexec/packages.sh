@@ -5,7 +5,7 @@
 install_packages() {
   local wanted missing
   mapfile -t wanted < <(cd "$PLATFORM_ROOT" && for part in . $MAIL_PARTS; do
-    grep --invert-match --extended-regexp '^(#|$)' "$part/packages.txt"
+    [[ ! -e $part/packages.txt ]] || grep --invert-match --extended-regexp '^(#|$)' "$part/packages.txt"
   done)
   mapfile -t missing < <(comm -23 <(printf '%s\n' "${wanted[@]}" | sort) \
     <(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null | sed -n 's/^installed //p' | sort))

@@ -3,12 +3,13 @@
 -- What is about to open a mailbox asks again (userdb): the ring may have changed since the login.
 --
 -- Settings (lua_settings in 25-home.conf): ring, the file that the agent replaces at each change; secret, the file with the
--- password of the hop; network, from where other nodes connect; crowded, the file of users with too many sessions (passdb only).
+-- password of the hop; network, from where other nodes connect; crowded, the file of users with too many sessions (passdb only);
+-- share, the file with the password for shared folders, if users may share any (sharing/).
 --
 -- There is no auth_passdb_get_cache_key(): a cached answer would pin a user to a node that died.
 
 local settings = {}
-local secret
+local secret, share_secret
 
 -- Ports for other nodes. What comes in there was authenticated by the node that sent it, and is never sent on.
 local HOP_PORT = { imap = 10993, pop3 = 10995, sieve = 14190, lmtp = 10024 }
@@ -21,6 +22,9 @@ local REFERRED = { imap = true, pop3 = true }
 -- hop from there.
 local NODE = "mail-node@nodes"
 local RESTORER, RESTORER_BY_HOP = "mail-restore@operators", "mail-restore@nodes"
+
+-- On the loopback, for this node's own IMAP processes, when their users read what somebody else shares.
+local SHARE_PORT = 10144
 
 -- Unsigned 64-bit FNV-1a of node, NUL, user, and MurmurHash3's finalizer. agent/src/ring/home.ts computes the same.
 local function score(user, node)
@@ -108,13 +112,18 @@ local function in_network(address, network)
   return number ~= nil and number >> outside == number_of(base) >> outside
 end
 
+local function first_line(path)
+  local file = path and io.open(path, "r")
+  if not file then return nil end
+  local line = file:read("l")
+  file:close()
+  return line
+end
+
 function script_init(arguments)
   settings = arguments
-  local file = io.open(settings.secret, "r")
-  if file then
-    secret = file:read("l")
-    file:close()
-  end
+  secret = first_line(settings.secret)
+  share_secret = first_line(settings.share)
   return 0
 end
 
@@ -144,8 +153,9 @@ end
 function auth_passdb_lookup(request)
   local protocol = request.protocol
   local by_hop = HOP_PORTS[tonumber(request.real_local_port)] == true
+  local by_share = share_secret ~= nil and tonumber(request.real_local_port) == SHARE_PORT
   local master = request.master_user or ""
-  local restores = master ~= "" and master == (by_hop and RESTORER_BY_HOP or RESTORER)
+  local restores = master ~= "" and not by_share and master == (by_hop and RESTORER_BY_HOP or RESTORER)
 
   -- The password of the hop opens every mailbox: good on the hop's ports only, and nothing else is good there.
   if by_hop and not in_network(request.real_remote_ip or "", settings.network) then
@@ -154,8 +164,17 @@ function auth_passdb_lookup(request)
   end
   if restores then
     if protocol ~= "imap" then return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "mail is got back by IMAP only" end
-  elseif master ~= (by_hop and protocol ~= "lmtp" and NODE or "") then
-    return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "login of a node outside the hop, or of a user on it"
+  elseif by_share then
+    if master == "" or master == NODE or master == request.user then
+      return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "login for shared folders of nobody else"
+    end
+  elseif by_hop and protocol ~= "lmtp" then
+    local reads = share_secret ~= nil and protocol == "imap" and master ~= request.user
+    if master == "" or (master ~= NODE and not reads) then
+      return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "login of a user on the hop"
+    end
+  elseif master ~= "" then
+    return dovecot.auth.PASSDB_RESULT_USER_UNKNOWN, "login of a node outside the hop"
   end
 
   -- Any node queues mail; only what opens a mailbox has a home.
@@ -174,9 +193,10 @@ function auth_passdb_lookup(request)
   if is_moving and not by_hop and protocol ~= "lmtp" then where = ring.self end
   if where == nil then return put_off(request, why) end
   if where == "here" then
+    local own = master == "" or master == NODE
     if restores then
       request:log_info(request.user .. " opened to get mail back, from " .. (request.remote_ip or "nowhere"))
-    elseif protocol ~= "lmtp" and is_crowded(request.user:lower()) then
+    elseif protocol ~= "lmtp" and own and is_crowded(request.user:lower()) then
       return put_off(request, "the user has too many sessions")
     end
     return dovecot.auth.PASSDB_RESULT_OK, {}
@@ -187,8 +207,8 @@ function auth_passdb_lookup(request)
   local fields = { proxy = "y", host = where, port = tostring(port), ssl = "any-cert" }
   if protocol ~= "lmtp" then
     if secret == nil then return put_off(request, "no password for the hop to " .. where) end
-    fields.master = restores and RESTORER_BY_HOP or NODE
-    fields.pass = secret
+    fields.master = restores and RESTORER_BY_HOP or by_share and master or NODE
+    fields.pass = by_share and share_secret or secret
     fields.proxy_mech = "plain"
     -- Bytes as they come: with 2.4.1's channels inside the connection one session of six stops answering.
     fields.proxy_no_multiplex = "y"
@@ -200,6 +220,10 @@ function auth_passdb_lookup(request)
 end
 
 function auth_userdb_lookup(request)
+  -- Not somebody who logged in: an IMAP process asks whether there is an owner of shared folders. It opens none of them itself.
+  if share_secret ~= nil and request.protocol == "imap" and (request.mechanism or "") == "" and (request.session or "") == "" then
+    return dovecot.auth.USERDB_RESULT_OK, {}
+  end
   local where, why = decide(read_ring(settings.ring), request.user:lower())
   if where == "here" then return dovecot.auth.USERDB_RESULT_OK, {} end
   return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, request.user .. " refused: " .. (why or "the home is " .. where)

@@ -1,7 +1,8 @@
 # Checks a users file and splits it for Dovecot and Postfix: awk -v domains='a.org b.org' -v out=FOLDER -f users.awk FILE
 # A line is user@domain:{SCRAM-SHA-256}iterations,salt,storedKey,serverKey:::::: with, after the last colon, optional fields:
 #   userdb_quota_storage_size=10G
-#   aliases=sales@a.org,info@a.org           an alias of several users goes to all, and all may send from it
+#   aliases=sales@a.org,info@a.org           an alias of several users goes to all, and all may send from it; it may have letters beyond ASCII (RFC 6531)
+#   aliases=@a.org                           also whatever nobody has in the domain (catch-all)
 #   groups=team@a.org                        mail to a group goes to all who have it here; none of them may send from it
 #   protocols=imap+smtp                      the user logs in by these only (imap, pop3, smtp, sieve)
 #   login=second-factor                      the password is good nowhere; tokens and app passwords are
@@ -9,8 +10,7 @@
 #   app_password=ID,NAME,imap+smtp,iterations,salt,storedKey,serverKey    as often as there are any
 # A line @domain::::::: with one of the two login= fields, or both or none, does so for all users of the domain.
 # Writes users, scram-users (without those whose password is good nowhere), app-passwords, no-login, protocols, mailboxes, aliases and senders to
-# FOLDER. Prints what is wrong, a line each, and then
-# ends with 1.
+# FOLDER. Prints what is wrong, a line each, and then ends with 1.
 
 BEGIN {
   FS = ":"
@@ -33,6 +33,12 @@ function is_address(text,   at) {
   return text ~ /^[a-z0-9][a-z0-9._-]*@[a-z0-9.-]+$/ && (substr(text, at + 1) in ours)
 }
 
+# Names no folder: what lies between blanks, commas and @ may be any text that is UTF-8. In lower case; Postfix folds the rest.
+function is_alias(text,   at) {
+  at = index(text, "@")
+  return text ~ /^([a-z0-9\200-\377][a-z0-9._\200-\377-]*)?@[a-z0-9.-]+$/ && (substr(text, at + 1) in ours)
+}
+
 function is_verifier(text,   part, n) {
   if (text !~ /^\{SCRAM-SHA-256\}[0-9]+,[A-Za-z0-9+\/]+=*,[A-Za-z0-9+\/]+=*,[A-Za-z0-9+\/]+=*$/) return 0
   n = split(substr(text, length("{SCRAM-SHA-256}") + 1), part, ",")
@@ -49,7 +55,7 @@ function check_protocols(text, whose,   protocol, m, j) {
 function read_names(text, kind,   name, m, j) {
   m = split(text, name, ",")
   for (j = 1; j <= m; j++) {
-    if (!is_address(name[j])) { wrong(kind " '" name[j] "' of " user " is no lower-case address in " domains); continue }
+    if (!(kind == "alias" ? is_alias(name[j]) : is_address(name[j]))) { wrong(kind " '" name[j] "' of " user " is no lower-case address in " domains); continue }
     if (kind == "alias") senders[name[j]] = senders[name[j]] (senders[name[j]] == "" ? "" : ", ") user
     if ((name[j], user) in owned) continue
     owned[name[j], user] = 1
@@ -139,6 +145,8 @@ END {
     if (user in protocols) print user ":" protocols[user] > (out "/protocols")
     print user, "mailbox" > (out "/mailboxes")
     print user, user > (out "/senders")
+    # Postfix would ask for the catch-all, too.
+    if (substr(user, index(user, "@")) in owners) print user, user > (out "/aliases")
   }
   for (alias_name in owners) print alias_name, owners[alias_name] > (out "/aliases")
   for (alias_name in senders) print alias_name, senders[alias_name] > (out "/senders")
