@@ -73,7 +73,7 @@ export function sendingSuite(system: () => System): void {
         client.close();
       }
     };
-    await expect(send(11)).rejects.toThrow(/554 5\.7\.1 More recipients than you may send to/);
+    await expect(send(11)).rejects.toThrow(/554 5\.7\.1 .*More recipients than you may send to/);
     await send(8);
     await expect(send(3)).rejects.toThrow(/450 4\.7\.1/);
     await send(2);
@@ -86,7 +86,7 @@ export function sendingSuite(system: () => System): void {
       await submit(at(node()), alice, bob.address, randomUUID());
       await submit(at(node()), bob, alice.address, randomUUID());
     }
-    await expect(submit(at(node()), alice, bob.address, randomUUID())).rejects.toThrow(/450 4\.7\.1 Your domain/);
+    await expect(submit(at(node()), alice, bob.address, randomUUID())).rejects.toThrow(/450 4\.7\.1 .*Your domain/);
   }, 120_000);
 
   test('no limit holds for who is exempt', async () => {
