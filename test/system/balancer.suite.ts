@@ -7,7 +7,7 @@ import type { System } from './system';
 export function balancerSuite(system: () => System): void {
   test('nodes see the address of the client', async () => {
     const { cluster, view, tls, alice } = system();
-    await run('ip', ['address', 'add', '198.51.100.7/32', 'dev', 'lo']);
+    await run('ip', ['address', 'replace', '198.51.100.7/32', 'dev', 'lo']);
     const since = (await cluster.nodes[0].shell('date +%s')).trim();
     const client = await LineClient.tls(view.address, 993, { ...tls, localAddress: '198.51.100.7' } as object);
     await client.expect(/^\* OK/);

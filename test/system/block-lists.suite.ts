@@ -71,7 +71,7 @@ export function blockListsSuite(system: () => System): void {
   beforeAll(async () => {
     const { aws, plan } = system().cluster;
     // The nodes' way back to it is their default route, which leads here.
-    await run('ip', ['address', 'add', `${NETWORK}.0/24`, 'dev', 'lo']);
+    await run('ip', ['address', 'replace', `${NETWORK}.0/24`, 'dev', 'lo']);
     server = createServer((_request, response) => response.end(list.join('\n'))).listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     kms = new KMSClient(aws.client);

@@ -243,7 +243,7 @@ export function directorySuite(system: () => System): void {
       await onAll('systemctl stop mail-directory-sync.timer');
       await database().kill();
       await synchroniseInVain();
-    }, 60_000);
+    }, 180_000);
 
     afterAll(async () => {
       issuer?.stop();

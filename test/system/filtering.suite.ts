@@ -187,7 +187,7 @@ export function filteringSuite(system: () => System): void {
     );
     secretArn = ARN!;
     // The nodes' way back to it is their default route, which leads here.
-    await run('ip', ['address', 'add', `${OTHERS}.0/24`, 'dev', 'lo']);
+    await run('ip', ['address', 'replace', `${OTHERS}.0/24`, 'dev', 'lo']);
     const texts = {
       'good.example.net': `v=spf1 ip4:${GOOD} -all`,
       '_dmarc.good.example.net': 'v=DMARC1; p=none',

@@ -29,7 +29,7 @@ export function restoreAccessSuite(system: () => System): void {
     const { cluster } = system();
     secrets = new SecretsManagerClient(cluster.aws.client);
     password = await current();
-    for (const address of [...SOURCES, STRANGER]) await run('ip', ['address', 'add', `${address}/32`, 'dev', 'lo']);
+    for (const address of [...SOURCES, STRANGER]) await run('ip', ['address', 'replace', `${address}/32`, 'dev', 'lo']);
     await Promise.all(cluster.nodes.map((node) => node.shell(TIMER)));
   });
   afterAll(async () => {

@@ -70,7 +70,7 @@ export function securitySuite(system: () => System): void {
 
   beforeAll(async () => {
     // The nodes' way back to it is their default route, which leads here.
-    await run('ip', ['address', 'add', `${STRANGERS}.0/24`, 'dev', 'lo']);
+    await run('ip', ['address', 'replace', `${STRANGERS}.0/24`, 'dev', 'lo']);
   });
 
   describe('open relay', () => {

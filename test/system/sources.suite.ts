@@ -88,7 +88,7 @@ export function sourcesSuite(system: () => System): void {
     const { environment } = system().cluster.plan;
     before = Object.fromEntries(Object.entries(environment).filter(([key]) => key in LIMITS));
     // The nodes' way back to it is their default route, which leads here.
-    await run('ip', ['address', 'add', `${NETWORK}.0/24`, 'dev', 'lo']);
+    await run('ip', ['address', 'replace', `${NETWORK}.0/24`, 'dev', 'lo']);
   });
   afterEach(() => open.splice(0).forEach((client) => client.close()));
   afterAll(() => configure(before), 60_000);
