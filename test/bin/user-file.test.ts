@@ -426,7 +426,7 @@ test('an alias is added once, may be in any language, and @domain is a catch-all
     file.addAlias(alias, 'alice@example.com');
   }
   expect(file.toString().split('\n')[0]).toBe(
-    'alice@example.com:{X}y::::::userdb_quota_storage_size=1G aliases=žofia@example.com,@example.com',
+    'alice@example.com:{X}y::::::userdb_quota_storage_size=1G aliases=@example.com,žofia@example.com',
   );
   expect(() => file.addAlias('bob@example.com', 'alice@example.com')).toThrow('bob@example.com is a user');
   for (const alias of ['a b@example.com', 'a,b@example.com', 'a+b@example.com', 'a@b@example.com', 'example.com']) {
