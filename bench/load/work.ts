@@ -14,7 +14,8 @@ export const CLIENTS: { readonly [kind in Job['kind']]: (job: Job, index: number
     Promise.resolve(async (more) => {
       let done = 0;
       for (; more(); done++) {
-        const session = await ImapSession.open(job.endpoint, account(job, index + done * job.clients));
+        const user = account(job, index + done * job.clients);
+        const session = await ImapSession.open(job.endpoint, user, job.mechanism);
         await session.logout();
       }
       return done;
