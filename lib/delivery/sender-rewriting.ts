@@ -1,9 +1,8 @@
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
-import { acknowledge } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
-import { inRegulatoryPacks } from '../private/rule-packs';
+import { createMachinePassword } from '../private/machine-password';
 import { readSecret } from '../private/secret-access';
 
 /** Properties of `SenderRewriting`. */
@@ -35,33 +34,18 @@ export class SenderRewriting extends Construct {
 
   constructor(scope: Construct, id: string, props: SenderRewritingProps = {}) {
     super(scope, id);
-    this.secret = props.secret ?? this.createSecret(props.encryptionKey);
+    this.secret =
+      props.secret ??
+      createMachinePassword(this, {
+        description: 'By which mail nodes sign rewritten senders: {"password", "former"}',
+        encryptionKey: props.encryptionKey,
+        staysBecause:
+          'It opens nothing: whoever has it can send mail to strangers through the nodes, at addresses that are good for three weeks. A ' +
+          'rotation would have bounces of these weeks refused, unless it kept the former (test/system/rewriting.suite.ts).',
+      });
     this.configuration = {
       environment: { MAIL_REWRITING_SECRET: this.secret.secretArn },
       statements: readSecret(this, this.secret),
     };
-  }
-
-  private createSecret(encryptionKey?: IKey): Secret {
-    const secret = new Secret(this, 'Secret', {
-      description: 'By which mail nodes sign rewritten senders: {"password", "former"}',
-      encryptionKey,
-      generateSecretString: {
-        secretStringTemplate: '{}',
-        generateStringKey: 'password',
-        passwordLength: 48,
-        excludePunctuation: true,
-      },
-    });
-    acknowledge(
-      secret,
-      ...['AwsSolutions-SMG4', ...inRegulatoryPacks('SecretsManagerRotationEnabled')].map((finding) => ({
-        id: finding,
-        reason:
-          'It opens nothing: whoever has it can send mail to strangers through the nodes, at addresses that are good for three weeks. A ' +
-          'rotation would have bounces of these weeks refused, unless it kept the former (test/system/rewriting.suite.ts).',
-      })),
-    );
-    return secret;
   }
 }

@@ -1,8 +1,7 @@
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
-import { acknowledge } from '../compliance';
-import { inRegulatoryPacks } from '../private/rule-packs';
+import { createMachinePassword } from '../private/machine-password';
 import { readSecret } from '../private/secret-access';
 import { NodeConfiguration } from './node-configuration';
 
@@ -33,34 +32,18 @@ export class NodeSecret extends Construct {
 
   constructor(scope: Construct, id: string, props: NodeSecretProps = {}) {
     super(scope, id);
-    this.secret = props.secret ?? this.createSecret(props.encryptionKey);
+    this.secret =
+      props.secret ??
+      createMachinePassword(this, {
+        description: 'Password by which mail nodes hand sessions over to each other: {"password"}',
+        encryptionKey: props.encryptionKey,
+        staysBecause:
+          'All nodes must take a new password at the same moment, or sessions between them fail. It is accepted only from ' +
+          "nodes, on ports that the nodes' security group alone opens (test/access/mail-access.test.ts).",
+      });
     this.configuration = {
       environment: { MAIL_PROXY_SECRET: this.secret.secretArn },
       statements: readSecret(this, this.secret),
     };
-  }
-
-  private createSecret(encryptionKey?: IKey): Secret {
-    const secret = new Secret(this, 'Secret', {
-      description: 'Password by which mail nodes hand sessions over to each other: {"password"}',
-      encryptionKey,
-      // Letters and digits: configuration files quote anything else each in its own way.
-      generateSecretString: {
-        secretStringTemplate: '{}',
-        generateStringKey: 'password',
-        passwordLength: 48,
-        excludePunctuation: true,
-      },
-    });
-    acknowledge(
-      secret,
-      ...['AwsSolutions-SMG4', ...inRegulatoryPacks('SecretsManagerRotationEnabled')].map((id) => ({
-        id,
-        reason:
-          'All nodes must take a new password at the same moment, or sessions between them fail. It is accepted only from ' +
-          "nodes, on ports that the nodes' security group alone opens (test/access/mail-access.test.ts).",
-      })),
-    );
-    return secret;
   }
 }
