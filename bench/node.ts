@@ -5,20 +5,18 @@
  */
 import { parseArgs } from 'node:util';
 import { Progress } from '../local/progress';
-import { cpuSeconds } from './control-group';
 import { Crew } from './load/crew';
-import { JOB_KINDS, type JobKind } from './load/job';
-import { report, type Sample } from './report';
+import { JOB_KINDS } from './load/job';
+import { report } from './report';
 import { startServers, type Variant } from './servers/servers';
+import { LOAD_OPTIONS, takeTurns } from './turns';
 
 /** Accounts of each variant: those of FETCH and of deliveries are apart, so that their mailboxes stay as they are meant. */
 const ACCOUNTS = { logins: [0, 32], sessions: [0, 32], fetches: [32, 48], deliveries: [48, 80] } as const;
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '4' },
-    clients: { type: 'string', default: '16' },
+    ...LOAD_OPTIONS,
     only: { type: 'string', default: JOB_KINDS.join(',') },
     variants: { type: 'string', default: 'ours,default,dms,hop,sdbox' },
   },
@@ -34,14 +32,10 @@ async function main(): Promise<void> {
     for (const variant of variants) {
       await progress.step(`${variant.name}: mailboxes filled`, () => fill(crew, variant));
     }
-    const samples: Sample[] = [];
-    for (let round = 1; round <= Number(values.rounds); round++) {
-      for (const kind of kinds) {
-        for (const variant of variants) samples.push(await measure(crew, variant, kind));
-      }
-      console.log(`round ${round} of ${values.rounds}`);
-    }
-    report(samples);
+    const turns = kinds.flatMap((kind) =>
+      variants.map((variant) => ({ kind, variant, accounts: variant.accounts.slice(...ACCOUNTS[kind]) })),
+    );
+    report(await takeTurns(crew, turns, values));
   } finally {
     crew.dismiss();
     servers.stop();
@@ -55,26 +49,6 @@ async function fill(crew: Crew, variant: Variant): Promise<void> {
   const job = { endpoint, accounts, clients: 16 };
   await crew.perform({ ...job, kind: 'deliveries', accounts: accounts.slice(first, end), seconds: 3 });
   await crew.perform({ ...job, kind: 'logins', seconds: 8 });
-}
-
-async function measure(crew: Crew, variant: Variant, kind: JobKind): Promise<Sample> {
-  const [first, end] = ACCOUNTS[kind];
-  const serverCpu = () => variant.machines.reduce((sum, machine) => sum + cpuSeconds(machine), 0);
-  const before = serverCpu();
-  const outcome = await crew.perform({
-    kind,
-    endpoint: variant.endpoint,
-    accounts: variant.accounts.slice(first, end),
-    clients: Number(values.clients),
-    seconds: Number(values.seconds),
-  });
-  return {
-    variant: variant.name,
-    kind,
-    rate: outcome.operations / outcome.seconds,
-    serverCpu: (serverCpu() - before) / outcome.operations,
-    clientShare: outcome.clientCpu / outcome.seconds,
-  };
 }
 
 main().then(

@@ -14,34 +14,68 @@ export interface Sample {
   readonly clientShare: number;
 }
 
-/** Prints a table for people, then one JSON line: medians of all rounds, and their ratios. */
-export function report(samples: Sample[]): void {
-  const middle = (kind: JobKind, variant: Sample['variant'], of: (sample: Sample) => number) =>
-    significant(median(samples.filter((one) => one.kind === kind && one.variant === variant).map(of)));
-  const rate = (kind: JobKind, variant: Sample['variant']) => middle(kind, variant, (sample) => sample.rate);
-  const kinds = JOB_KINDS.filter((kind) => samples.some((sample) => sample.kind === kind));
+/** Medians of all rounds, to three digits. */
+export class Results {
+  constructor(private readonly samples: Sample[]) {}
 
-  console.log('\n             variant      a second   lowest  highest   CPU ms each   clients busy');
-  for (const kind of kinds) {
-    for (const variant of new Set(samples.map((sample) => sample.variant))) {
-      const rates = samples.filter((one) => one.kind === kind && one.variant === variant).map((one) => one.rate);
-      const columns = [
-        kind.padEnd(12),
-        variant.padEnd(10),
-        ...[rate(kind, variant), Math.min(...rates), Math.max(...rates)].map((value) => value.toFixed(1).padStart(8)),
-        (1000 * middle(kind, variant, (sample) => sample.serverCpu)).toFixed(2).padStart(13),
-        `${(100 * middle(kind, variant, (sample) => sample.clientShare)).toFixed(0)} %`.padStart(14),
-      ];
-      console.log(columns.join(' '));
+  public get kinds(): JobKind[] {
+    return JOB_KINDS.filter((kind) => this.samples.some((sample) => sample.kind === kind));
+  }
+
+  /** Operations a second. */
+  public rate(kind: JobKind, variant: Sample['variant']): number {
+    return this.middle(kind, variant, ({ rate }) => rate);
+  }
+
+  /** Processor time of the servers for one operation, milliseconds. */
+  public cpuMs(kind: JobKind, variant: Sample['variant']): number {
+    return this.middle(kind, variant, ({ serverCpu }) => 1000 * serverCpu);
+  }
+
+  /** Prints a table for people. */
+  public print(): void {
+    const variants = [...new Set(this.samples.map((sample) => sample.variant))];
+    const width = Math.max(10, ...variants.map(({ length }) => length));
+    console.log(`\n             ${'variant'.padEnd(width)}    a second   lowest  highest   CPU ms each   clients busy`);
+    for (const kind of this.kinds) {
+      for (const variant of variants) {
+        const rates = this.of(kind, variant).map((one) => one.rate);
+        const columns = [
+          kind.padEnd(12),
+          variant.padEnd(width),
+          ...[this.rate(kind, variant), Math.min(...rates), Math.max(...rates)].map((value) =>
+            value.toFixed(1).padStart(8),
+          ),
+          this.cpuMs(kind, variant).toFixed(2).padStart(13),
+          `${(100 * this.middle(kind, variant, ({ clientShare }) => clientShare)).toFixed(0)} %`.padStart(14),
+        ];
+        console.log(columns.join(' '));
+      }
     }
   }
 
+  private middle(kind: JobKind, variant: Sample['variant'], value: (sample: Sample) => number): number {
+    return significant(median(this.of(kind, variant).map(value)));
+  }
+
+  private of(kind: JobKind, variant: Sample['variant']): Sample[] {
+    return this.samples.filter((sample) => sample.kind === kind && sample.variant === variant);
+  }
+}
+
+/** Of `bench:node`: prints the table, then one JSON line of medians and their ratios. */
+export function report(samples: Sample[]): void {
+  const results = new Results(samples);
+  results.print();
+  const { kinds } = results;
   const compared = kinds.map((kind) => {
-    const [ours, debian, dms] = (['ours', 'default', 'dms'] as const).map((variant) => rate(kind, variant));
+    const [ours, debian, dms] = (['ours', 'default', 'dms'] as const).map((variant) => results.rate(kind, variant));
     const ratios = { ratioDefault: significant(ours / debian), ratioDms: significant(ours / dms) };
     return [kind, { ours, default: debian, dms, ...ratios }];
   });
-  const against = (variant: Sample['variant']) =>
-    Object.fromEntries(kinds.map((kind) => [kind, significant(rate(kind, variant) / rate(kind, 'ours'))]));
+  const against = (variant: string) =>
+    Object.fromEntries(
+      kinds.map((kind) => [kind, significant(results.rate(kind, variant) / results.rate(kind, 'ours'))]),
+    );
   console.log(`\n${JSON.stringify({ ...Object.fromEntries(compared), hop: against('hop'), sdbox: against('sdbox') })}`);
 }

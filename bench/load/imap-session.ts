@@ -1,14 +1,21 @@
 import type { ClientView, LocalUser } from '../../local/mail-clients';
+import { base64, fromBase64, ScramClient } from '../../test/system/line-client';
+import type { Mechanism } from './job';
 import { LineConnection } from './line-connection';
 
 /** An IMAP session on port 993. */
 export class ImapSession {
   /** Connects and logs in with the password. */
-  public static async open(endpoint: ClientView, { address, password }: LocalUser): Promise<ImapSession> {
+  public static async open(
+    endpoint: ClientView,
+    user: LocalUser,
+    mechanism: Mechanism = 'plain',
+  ): Promise<ImapSession> {
     const session = new ImapSession(await LineConnection.tls(endpoint, 993));
     try {
       await session.connection.until(/^\* OK [^\n]*\n/m);
-      await session.command(`LOGIN ${address} ${password}`);
+      if (mechanism === 'scram') await session.scram(user);
+      else await session.command(`LOGIN ${user.address} ${user.password}`);
     } catch (error) {
       session.connection.close();
       throw error;
@@ -17,6 +24,22 @@ export class ImapSession {
   }
 
   private constructor(private readonly connection: LineConnection) {}
+
+  private async scram({ address, password }: LocalUser): Promise<void> {
+    const client = new ScramClient(address, password);
+    const challenge = await this.answer(`a AUTHENTICATE SCRAM-SHA-256 ${base64(client.first())}`);
+    const proof = await this.answer(base64(client.final(fromBase64(challenge))));
+    if (!client.verifies(fromBase64(proof))) throw new Error('AUTHENTICATE: the server does not know the password');
+    const end = await this.connection.ask('', /^a [^\n]*\n/m);
+    if (!/^a OK/m.test(end)) throw new Error(`AUTHENTICATE: ${end.trim()}`);
+  }
+
+  /** Sends a line of an authentication, resolves to what the server sends back. @throws Error when it ends that. */
+  private async answer(line: string): Promise<string> {
+    const answer = await this.connection.ask(line, /^(\+|a) [^\n]*\n/m);
+    if (!answer.startsWith('+ ')) throw new Error(`AUTHENTICATE: ${answer.trim()}`);
+    return answer.slice(2).trim();
+  }
 
   /** @throws Error when the server does not say OK. */
   public async command(text: string): Promise<string> {

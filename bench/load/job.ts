@@ -9,6 +9,9 @@ import type { ClientView, LocalUser } from '../../local/mail-clients';
  */
 export type JobKind = 'logins' | 'fetches' | 'deliveries' | 'sessions';
 
+/** How clients log in: the command LOGIN, which Dovecot takes as PLAIN, or SCRAM-SHA-256. */
+export type Mechanism = 'plain' | 'scram';
+
 export const JOB_KINDS: readonly JobKind[] = ['logins', 'fetches', 'deliveries', 'sessions'];
 
 /** Load for one server. */
@@ -16,6 +19,8 @@ export interface Job {
   readonly kind: JobKind;
   readonly endpoint: ClientView;
   readonly accounts: LocalUser[];
+  /** @default 'plain' */
+  readonly mechanism?: Mechanism;
   /** Clients at a time. */
   readonly clients: number;
   /** Seconds after which nothing new is begun. */

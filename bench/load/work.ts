@@ -1,9 +1,12 @@
+import { waitFor } from '../../local/run';
 import { ImapSession } from './imap-session';
 import type { Job } from './job';
 import { message } from './message';
 import { SmtpSession } from './smtp-session';
 
 const MESSAGES_PER_CONNECTION = 10;
+/** Milliseconds until all that was sent must be in the mailboxes. */
+const ARRIVAL = 60_000;
 
 /** Works until `more` says no; resolves to the number of operations. */
 type Work = (more: () => boolean) => Promise<number>;
@@ -14,7 +17,8 @@ export const CLIENTS: { readonly [kind in Job['kind']]: (job: Job, index: number
     Promise.resolve(async (more) => {
       let done = 0;
       for (; more(); done++) {
-        const session = await ImapSession.open(job.endpoint, account(job, index + done * job.clients));
+        const user = account(job, index + done * job.clients);
+        const session = await ImapSession.open(job.endpoint, user, job.mechanism);
         await session.logout();
       }
       return done;
@@ -41,7 +45,12 @@ export const CLIENTS: { readonly [kind in Job['kind']]: (job: Job, index: number
       let sent = 0;
       do sent += await send(job, address, more);
       while (more());
-      while ((await mailbox.messages()) < before + sent) await new Promise((resolve) => setTimeout(resolve, 50));
+      await waitFor(
+        `${sent} messages to reach ${address}`,
+        ARRIVAL,
+        async () => ((await mailbox.messages()) < before + sent ? undefined : true),
+        50,
+      );
       mailbox.close();
       return sent;
     };

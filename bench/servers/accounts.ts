@@ -1,5 +1,6 @@
-import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { homeOf } from '../../agent/src/ring/home';
+import type { Directory } from '../../bin/users/directory';
+import { putAll } from '../../bin/users/import';
 import { scramVerifier } from '../../bin/users/password';
 import type { LocalCluster } from '../../local/cluster';
 import type { LocalUser } from '../../local/mail-clients';
@@ -17,12 +18,19 @@ export function makeAccounts(count: number, domain: string, homes: string[]): Ma
   return accounts;
 }
 
-/** Gives the accounts to the cluster's nodes, with one verifier: making one for each would take minutes. */
-export async function enrol(cluster: LocalCluster, accounts: LocalUser[]): Promise<void> {
-  const [, Bucket, Key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(cluster.plan.environment.MAIL_DIRECTORY_OBJECT) ?? [];
-  const users = await cluster.userDirectory().read();
+/** Puts the accounts into a directory, with one verifier: making one for each would take minutes. */
+export async function register(directory: Directory, accounts: LocalUser[]): Promise<void> {
   const verifier = scramVerifier(PASSWORD);
-  const lines = accounts.map(({ address }) => `${address}:${verifier}::::::\n`).join('');
-  await new S3Client(cluster.aws.client).send(new PutObjectCommand({ Bucket, Key, Body: `${users}${lines}` }));
+  await directory.update((file) => {
+    putAll(
+      file,
+      accounts.map(({ address }) => ({ address, verifier })),
+    );
+  });
+}
+
+/** Gives the accounts to the cluster's nodes. */
+export async function enrol(cluster: LocalCluster, accounts: LocalUser[]): Promise<void> {
+  await register(cluster.userDirectory(), accounts);
   await Promise.all(cluster.nodes.map((node) => node.shell('systemctl start mail-directory-sync.service')));
 }

@@ -5,15 +5,18 @@ import type { LocalNode } from '../../local/node';
 import { prepare } from '../../local/prepare';
 import type { Progress } from '../../local/progress';
 import { synthesise } from '../../local/synthesise';
+import type { Mechanism } from '../load/job';
 import { enrol, makeAccounts } from './accounts';
+import { bootOtherNode } from './other-node';
 import { bootPlainServer } from './plain-server';
-import { bootSdboxNode } from './sdbox-node';
 
 /** One way to serve the same accounts. */
 export interface Variant {
-  readonly name: 'ours' | 'default' | 'dms' | 'hop' | 'sdbox';
+  readonly name: string;
   readonly endpoint: ClientView;
   readonly accounts: LocalUser[];
+  /** How its clients log in. @default 'plain' */
+  readonly mechanism?: Mechanism;
   /** Machines that take part, for their processor time. */
   readonly machines: string[];
 }
@@ -24,9 +27,17 @@ export interface Servers {
   stop(): void;
 }
 
-/** Starts two nodes of ours. The first zone's node is the one that clients connect to. */
-export function startCluster(progress: Progress, nodes: number): Promise<LocalCluster> {
-  const config = path.join(__dirname, '..', 'mail.config.ts');
+/**
+ * Starts nodes of ours. The first zone's node is the one that clients connect to.
+ *
+ * @param configuration file beside mail.config.ts
+ */
+export function startCluster(
+  progress: Progress,
+  nodes: number,
+  configuration = 'mail.config.ts',
+): Promise<LocalCluster> {
+  const config = path.join(__dirname, '..', configuration);
   return LocalCluster.start({ synthesise: (folder) => synthesise(folder, progress, config), progress, nodes });
 }
 
@@ -54,7 +65,9 @@ export async function startServers(progress: Progress, count: number): Promise<S
     const dms = await progress.step("docker-mailserver's configuration", () =>
       bootPlainServer('docker-mailserver', cluster, root, near),
     );
-    const sdbox = await progress.step('a node with sdbox', () => bootSdboxNode(cluster, root));
+    const sdbox = await progress.step('a node with sdbox', () =>
+      bootOtherNode(cluster, root, 'sdbox', { MAIL_MAILBOX_FORMAT: 'sdbox' }),
+    );
     others.push(debian, dms, sdbox);
 
     const variant = (name: Variant['name'], node: LocalNode, served: LocalUser[], machines = [node.name]): Variant => ({

@@ -10,6 +10,7 @@ import { FilterOutage, MailFiltering, MailFilteringOptions } from '../../lib/fil
 import { imapClient } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import { run, sleep, start, waitFor } from '../../local/run';
+import { CLAMD_ANSWERS, CONTROLLER, EICAR, GTUBE, INSTALL_SIGNATURE, RSPAMD_ANSWERS } from '../support/filter';
 import { LineClient } from './line-client';
 import type { System } from './system';
 
@@ -25,19 +26,8 @@ const TO = 'someone@outside.example.org';
 /** One of whom nothing is known. */
 const UNKNOWN = `${OTHERS}.80`;
 
-/** https://www.eicar.org/download-anti-malware-testfile/, in two parts so that no scanner takes this file for one. */
-const EICAR = ['X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR', '-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*'].join('');
-
 /** Messages of each kind from which on rspamd's statistics count; 200 without the tests. */
 const LEARNED = 20;
-
-/** https://spamassassin.apache.org/gtube/ */
-const GTUBE = 'XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X';
-
-const CONTROLLER = '/run/rspamd/controller.sock';
-/** Its first start takes 12 s of a processor, which a busy machine may not have. */
-const RSPAMD_ANSWERS = `for i in {1..600}; do curl -sf --unix-socket ${CONTROLLER} http://localhost/ping && test -S /run/rspamd/milter.sock && exit; sleep 0.3; done; journalctl -u rspamd -n 10 -o cat; exit 1`;
-const CLAMD_ANSWERS = 'for i in {1..120}; do test -S /run/clamav/clamd.ctl && exit; sleep 0.5; done; exit 1';
 
 /** Spam, viruses and forged senders stay out, our own mail is signed, and users teach the filter (B8, A14). */
 export function filteringSuite(system: () => System): void {
@@ -211,9 +201,7 @@ export function filteringSuite(system: () => System): void {
     );
     await onAll(
       `cp /etc/resolv.conf /var/tmp/resolv-before; echo 'nameserver ${NAMES}' >/etc/resolv.conf;` +
-        'cp /etc/mail-platform/env /var/tmp/env-before; install -d /var/lib/clamav;' +
-        // One signature, that of the test virus.
-        `printf 'Eicar-Test-Signature:0:*:%s\\n' ${Buffer.from(EICAR).toString('hex')} >/var/lib/clamav/eicar.ndb; chmod 0644 /var/lib/clamav/eicar.ndb;` +
+        `cp /etc/mail-platform/env /var/tmp/env-before; ${INSTALL_SIGNATURE};` +
         `printf 'min_learns = ${LEARNED};\\n' >/etc/rspamd/override.d/classifier-bayes.conf`,
     );
     await filter({}, nodes());

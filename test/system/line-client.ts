@@ -118,6 +118,8 @@ export class LineClient {
   }
 }
 
+const SALTED = new Map<string, Buffer>();
+
 /** The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding. */
 export class ScramClient {
   private readonly nonce = randomBytes(18).toString('base64');
@@ -139,7 +141,7 @@ export class ScramClient {
   public final(challenge: string): string {
     const { r, s, i } = Object.fromEntries(challenge.split(',').map((field) => [field[0], field.slice(2)]));
     if (!r.startsWith(this.nonce)) throw new Error('the server changed the nonce');
-    const salted = pbkdf2Sync(this.password, Buffer.from(s, 'base64'), Number(i), 32, 'sha256');
+    const salted = this.saltedPassword(s, Number(i));
     const hmac = (key: Buffer, text: string) => createHmac('sha256', key).update(text).digest();
     const clientKey = hmac(salted, 'Client Key');
     const withoutProof = `c=biws,r=${r}`;
@@ -148,6 +150,16 @@ export class ScramClient {
     const proof = Buffer.from(clientKey.map((byte, index) => byte ^ signature[index]));
     this.serverSignature = hmac(hmac(salted, 'Server Key'), signed).toString('base64');
     return `${withoutProof},p=${proof.toString('base64')}`;
+  }
+
+  /** Computed once for each password and salt, as clients may keep it (RFC 5802, 5.1). */
+  private saltedPassword(salt: string, rounds: number): Buffer {
+    const name = `${this.password} ${salt} ${rounds}`;
+    const known = SALTED.get(name);
+    if (known) return known;
+    const computed = pbkdf2Sync(this.password, Buffer.from(salt, 'base64'), rounds, 32, 'sha256');
+    SALTED.set(name, computed);
+    return computed;
   }
 
   /** True when the server has proved that it knows the password's verifier. */
