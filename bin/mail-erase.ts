@@ -4,9 +4,11 @@ import { parseArgs } from 'node:util';
 import { BackupClient } from '@aws-sdk/client-backup';
 import { KMSClient } from '@aws-sdk/client-kms';
 import { publicKeyFrom } from '../handlers/evidence/chain/manifest';
+import { BucketSource } from '../handlers/evidence/evidence-source';
 import { holdingBackups } from './erase/backups';
 import { eraseFromJournal, JournalErasure } from './erase/erase-journal';
 import { JournalVersions } from './erase/journal-versions';
+import { storedReports } from './erase/node-reports';
 import { Erased, NodeReport, readProof, sign } from './erase/proof';
 import { WorkLog } from './erase/work-log';
 import { type Directory, openDirectory } from './users/directory';
@@ -21,7 +23,7 @@ const WITHIN = 72;
 const HOURS_MAX = 720;
 
 const USAGE = `usage: mail-erase begin|hold|undo|status address --directory s3://bucket/users [--within n] [--hours n]
-       mail-erase finish address --directory s3://bucket/users --journal s3://bucket --node-report file --sign key --proof file
+       mail-erase finish address --directory s3://bucket/users --journal s3://bucket --sign key --proof file
        mail-erase verify --public-key key.pem proof
 
 Erases a person's mail: begin takes the user away and sets the mailbox aside, finish erases the journal when the time has come
@@ -34,9 +36,9 @@ and writes a signed proof. Each may be run again.
            --hours n              default two thirds of --within
   status   what the users file says
   finish   deletes each version of the person's messages from the journal:
-             --journal s3://bucket  may be repeated: each copy of it, too
+             --journal s3://bucket  may be repeated: each copy of it, too; nodes report in the first
              --also address         further addresses, aliases, names with a detail; may be repeated
-             --node-report file     what each node says of itself (libexec/erase --report); may be repeated
+             --node-report file     instead of what nodes report there: of each node what libexec/erase --report prints; may be repeated
              --sign key             id, ARN or alias of a KMS key of the kind ECC_NIST_P256
              --proof file           where the proof goes
              --vault name           may be repeated: says until when backups there hold the mailbox
@@ -147,10 +149,7 @@ async function finish(address: string, directory: Directory, options: FinishOpti
     return new JournalVersions(bucket);
   });
   if (!dryRun && (!options.sign || !options.proof)) throw new Error('finish wants --sign and --proof, or --dry-run');
-  const nodes = options['node-report'].map((name) => nodeReport(name, address, mark));
-  if (!dryRun && nodes.length === 0) {
-    throw new Error('finish wants a --node-report of each node: libexec/erase --report there');
-  }
+  const nodes = await nodeReports(address, options, journals[0]?.bucket, mark);
 
   const log = new WorkLog(dryRun ? undefined : `${options.proof}.work`);
   const person = { addresses: [address, ...also], others: file.allAddresses() };
@@ -218,6 +217,18 @@ function checkMark(address: string, mark?: Erasure): asserts mark is Erasure {
   if (mark.due.getTime() > Date.now()) {
     throw new Error(`${address} may still be brought back, until ${mark.due.toISOString()}; run finish after that`);
   }
+}
+
+/** As they were brought; else as nodes stored them in the first journal. */
+async function nodeReports(
+  address: string,
+  { 'node-report': files, 'dry-run': dryRun }: FinishOptions,
+  bucket?: string,
+  mark?: Erasure,
+): Promise<NodeReport[]> {
+  if (dryRun || files.length > 0) return files.map((name) => nodeReport(name, address, mark));
+  if (!bucket) throw new Error('finish wants a --journal, where nodes report, or a --node-report of each node');
+  return storedReports(new BucketSource(bucket), subjectOf(address), mark!.due!);
 }
 
 function nodeReport(name: string, address: string, mark?: Erasure): NodeReport {

@@ -51,6 +51,15 @@ export class FolderReader {
     }
   }
 
+  /** The session, or a new one if it has ended. */
+  public async session(): Promise<ImapFlow> {
+    if (!this.client.usable) {
+      this.client.close();
+      this.client = await connectTo(this.server, this.user);
+    }
+    return this.client;
+  }
+
   public close(): void {
     this.client.close();
   }
@@ -60,6 +69,8 @@ export class FolderReader {
     await this.open(path);
     try {
       for await (const one of this.client.fetch(uids.join(','), { ...query, uid: true }, { uid: true })) {
+        // Of one that can't be read Dovecot tells what needs no file, and ends the session.
+        if ((query.headers && !one.headers) || (query.source && !one.source)) continue;
         found.set(one.uid, one);
       }
     } catch (error) {
@@ -70,10 +81,7 @@ export class FolderReader {
 
   /** Only to read. */
   private async open(path: string): Promise<void> {
-    if (!this.client.usable) {
-      this.client.close();
-      this.client = await connectTo(this.server, this.user);
-    }
+    await this.session();
     if (typeof this.client.mailbox !== 'object' || this.client.mailbox.path !== path) {
       await this.client.mailboxOpen(path, { readOnly: true });
     }

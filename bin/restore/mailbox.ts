@@ -1,12 +1,11 @@
-import type { ImapFlow, ListResponse } from 'imapflow';
+import type { ListResponse } from 'imapflow';
 import { Appender } from './appender';
+import { FolderReader } from './folder-reader';
 import { ImapServer } from './imap-server';
 import { arrivalOf, queueIdOf } from './journal-key';
 import { messageIdOf } from './journal-message';
 
 const DAY = 24 * 60 * 60 * 1000;
-/** Messages whose header lines are asked for at once. */
-const FETCH = 1000;
 
 /** What is wanted of a mailbox. */
 export interface MailboxOptions {
@@ -23,6 +22,8 @@ export interface MailboxOptions {
   readonly flags: readonly string[];
   /** Whether nothing may be changed. */
   readonly dryRun: boolean;
+  /** Told of each message that is in the mailbox and can't be read, by user, folder and UID, and why. */
+  readonly onUnreadable?: (which: string, why: string) => void;
 }
 
 /**
@@ -36,13 +37,15 @@ export interface MailboxOptions {
 export class Mailbox {
   /** Opens the mailbox and looks through all its folders but Trash. @throws RefusedError or what the connection met with */
   public static async open(server: ImapServer, user: string, options: MailboxOptions): Promise<Mailbox> {
-    const mailbox = new Mailbox(new Appender(server, user, options.connections), options);
+    const mailbox = new Mailbox(user, new Appender(server, user, options.connections), options);
+    let reader: FolderReader | undefined;
     try {
-      const client = await mailbox.appender.open();
-      await mailbox.lookThrough(client);
-      mailbox.appender.release(client);
+      reader = new FolderReader(server, user, await mailbox.appender.open());
+      await mailbox.lookThrough(reader);
+      mailbox.appender.release(reader.client);
       return mailbox;
     } catch (error) {
+      reader?.close();
       mailbox.close();
       throw error;
     }
@@ -54,6 +57,7 @@ export class Mailbox {
   private path: string;
 
   private constructor(
+    private readonly user: string,
     private readonly appender: Appender,
     private readonly options: MailboxOptions,
   ) {
@@ -95,23 +99,24 @@ export class Mailbox {
     this.appender.close();
   }
 
-  private async lookThrough(client: ImapFlow): Promise<void> {
-    const folders = await client.list();
+  private async lookThrough(reader: FolderReader): Promise<void> {
+    const folders = await reader.client.list();
     for (const folder of folders) {
       // What is in Trash is what somebody wants back.
       if (!folder.flags.has('\\Noselect') && !folder.flags.has('\\NonExistent') && folder.specialUse !== '\\Trash') {
-        await this.lookInto(client, folder);
+        await this.lookInto(reader, folder);
       }
     }
     this.path = this.options.folder.split('/').join(folders[0]?.delimiter ?? '/');
     const isThere = this.path.toUpperCase() === 'INBOX' || folders.some(({ path }) => path === this.path);
     if (!isThere && !this.options.dryRun) {
-      await client.mailboxCreate(this.path);
-      await client.mailboxSubscribe(this.path);
+      await reader.client.mailboxCreate(this.path);
+      await reader.client.mailboxSubscribe(this.path);
     }
   }
 
-  private async lookInto(client: ImapFlow, { path }: ListResponse): Promise<void> {
+  private async lookInto(reader: FolderReader, { path }: ListResponse): Promise<void> {
+    const client = await reader.session();
     const { exists } = await client.mailboxOpen(path, { readOnly: true });
     if (exists === 0) {
       await client.mailboxClose();
@@ -120,14 +125,12 @@ export class Mailbox {
     // A copy is never older than its acceptance, but days of IMAP are days of somewhere.
     const since = new Date(Math.max(0, this.options.from.getTime() - 2 * DAY));
     const uids = (await client.search(this.options.byMessageId ? { all: true } : { since }, { uid: true })) || [];
-    for (let start = 0; start < uids.length; start += FETCH) {
-      const range = uids.slice(start, start + FETCH).join(',');
-      const query = { uid: true, size: true, headers: ['received', 'message-id'] };
-      for await (const { headers, size } of client.fetch(range, query, { uid: true })) {
-        this.remember(headers?.toString() ?? '', size ?? 0);
-      }
+    for await (const [uid, message] of reader.read(path, uids, { size: true, headers: ['received', 'message-id'] })) {
+      // It does not count as there: what comes back is the same message, whole.
+      if (message instanceof Error) this.options.onUnreadable?.(`${this.user}, ${path}, UID ${uid}`, message.message);
+      else this.remember(message.headers?.toString() ?? '', message.size ?? 0);
     }
-    await client.mailboxClose();
+    await (await reader.session()).mailboxClose();
   }
 
   private remember(header: string, size: number): void {

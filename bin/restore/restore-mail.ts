@@ -76,8 +76,12 @@ export interface RestoreOptions {
    * @default - not waited for
    */
   readonly wait?: number;
-  /** Told of each message that is not restored, and why. */
-  readonly onProblem?: (what: 'broken' | 'failed' | 'waiting' | 'missing', key: string, why: string) => void;
+  /** Told of each message that is not restored, and why; of what is in a mailbox and can't be read, by folder and UID. */
+  readonly onProblem?: (
+    what: 'broken' | 'failed' | 'waiting' | 'missing' | 'unreadable',
+    key: string,
+    why: string,
+  ) => void;
 }
 
 /** Counts of messages; one that goes into two mailboxes counts twice. `found` is the sum of the others but `looked`. */
@@ -171,6 +175,7 @@ export class Restore {
       connections: options.connections,
       flags: options.flags ?? [],
       dryRun: options.dryRun ?? false,
+      onUnreadable: (which, why) => options.onProblem?.('unreadable', which, why),
     });
   }
 

@@ -41,7 +41,7 @@ export interface RestoreStoreOptions {
   /** Whether everything is looked at, and nothing is changed. @default false */
   readonly dryRun?: boolean;
   /** Told of each message that is not restored, and why. */
-  readonly onProblem?: (what: 'broken' | 'failed' | 'missing', message: string, why: string) => void;
+  readonly onProblem?: (what: 'broken' | 'failed' | 'missing' | 'unreadable', message: string, why: string) => void;
 }
 
 /** Where the messages of a mailbox are: folders by identity, one for each copy. */
@@ -130,7 +130,9 @@ export class RestoreStore {
     try {
       const client = await mailbox.open();
       const reader = new FolderReader(imap, user, client);
-      const { places, delimiter, trash } = await lookThrough(reader);
+      const { places, delimiter, trash } = await lookThrough(reader, (which, why) =>
+        this.options.onProblem?.('unreadable', `${user}, ${which}`, why),
+      );
       const target = (folder: string) => this.target(folder).split('/').join(delimiter);
       const messages = folders.flatMap((folder) => folder.messages);
       for (const one of messages) if (one.broken !== undefined) passage.broken.set(one, one.broken);
@@ -213,15 +215,21 @@ export class RestoreStore {
   }
 }
 
-/** What can't be read is not there. */
-async function lookThrough(reader: FolderReader): Promise<{ places: Places; delimiter: string; trash?: string }> {
+/** What can't be read is told, and not there. */
+async function lookThrough(
+  reader: FolderReader,
+  onUnreadable: (which: string, why: string) => void,
+): Promise<{ places: Places; delimiter: string; trash?: string }> {
   const places: Places = new Map();
   const folders = await reader.client.list();
   for (const { path, flags } of folders) {
     if (flags.has('\\Noselect') || flags.has('\\NonExistent')) continue;
     const uids = (await reader.list(path)).map(({ uid }) => uid);
-    for await (const [, one] of reader.read(path, uids, { size: true, headers: true })) {
-      if (one instanceof Error) continue;
+    for await (const [uid, one] of reader.read(path, uids, { size: true, headers: true })) {
+      if (one instanceof Error) {
+        onUnreadable(`${path}, UID ${uid}`, one.message);
+        continue;
+      }
       const identity = identityOf(one.headers ?? Buffer.alloc(0), one.size ?? 0);
       const known = places.get(identity);
       if (known) known.push(path);
@@ -229,7 +237,7 @@ async function lookThrough(reader: FolderReader): Promise<{ places: Places; deli
     }
   }
   // ImapFlow leaves out flags that the folder it is in does not take, and one that is only looked into takes none.
-  await reader.client.mailboxClose();
+  await (await reader.session()).mailboxClose();
   const trash = folders.find(({ specialUse }) => specialUse === '\\Trash')?.path;
   return { places, delimiter: folders[0]?.delimiter ?? '/', trash };
 }

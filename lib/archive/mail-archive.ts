@@ -141,6 +141,13 @@ export class MailArchive extends Construct {
           abortIncompleteMultipartUploadAfter: Duration.days(7),
         },
         ...(props.journalExpireAfter ? expireJournal(props.journalExpireAfter) : []),
+        {
+          // What nodes told of people who were erased stands in the proofs.
+          id: 'expire-erasure-reports',
+          prefix: 'erasure/',
+          expiration: Duration.days(90),
+          noncurrentVersionExpiration: Duration.days(1),
+        },
       ],
     });
     acknowledgeOneRegion(bucket, 'Archived mail is versioned (test/archive/mail-archive.test.ts).');

@@ -17,6 +17,9 @@ import { JournalPacks } from './journal-packs';
 /** Age up to which messages go into packs where packs are deleted by their age: they may be kept so much longer. */
 const PACKED_BEFORE = Duration.days(3);
 
+/** What nodes write: messages, and what they still have of people who are to be erased. */
+const WRITTEN = ['journal/*', 'erasure/*'];
+
 /** What an owner chooses about the journal. */
 export interface MailJournalOptions {
   /**
@@ -129,14 +132,12 @@ export class MailJournal extends Construct {
         MAIL_JOURNAL_WAITING_MAX: `${waitingMax.toBytes()}`,
       },
       statements: this.writeStatements(bucket, encryptionKey),
-      acknowledgements: [
-        {
-          id: findingId(this, 'AwsSolutions-IAM5', 'Resource', bucket.arnForObjects('journal/*')),
-          reason:
-            'Messages get names that are not known before. The folder is the scope, and nodes may only add to it: not ' +
-            'write over an object, read or delete one (test/archive/mail-journal.test.ts).',
-        },
-      ],
+      acknowledgements: WRITTEN.map((folder) => ({
+        id: findingId(this, 'AwsSolutions-IAM5', 'Resource', bucket.arnForObjects(folder)),
+        reason:
+          'Messages and reports get names that are not known before. The folder is the scope, and nodes may only add to it: ' +
+          'not write over an object, read or delete one (test/archive/mail-journal.test.ts).',
+      })),
     };
     if (props.evidence ?? true) {
       this.evidence = new EvidenceChain(this, 'Evidence', {
@@ -181,7 +182,10 @@ export class MailJournal extends Construct {
       .combine(decryptByS3(grantee, this.encryptionKey));
   }
 
-  /** Lets a principal read and delete versions of messages, and write packs anew without some, with `mail-erase`. What is locked stays. */
+  /**
+   * Lets a principal read and delete versions of messages, write packs anew without some, and read what nodes tell of people who are to
+   * be erased, with `mail-erase`. What is locked stays.
+   */
   public grantErase(grantee: IGrantable): Grant {
     const versions = [
       's3:DeleteObjectVersion',
@@ -192,6 +196,7 @@ export class MailJournal extends Construct {
     return this.grantList(grantee, 's3:ListBucket', 's3:ListBucketVersions')
       .combine(readFolder(grantee, this.bucket, 'journal/*', versions))
       .combine(readFolder(grantee, this.bucket, 'packs/*', [...versions, 's3:GetObject', 's3:RestoreObject']))
+      .combine(readFolder(grantee, this.bucket, 'erasure/*', ['s3:GetObject']))
       .combine(
         Grant.addToPrincipal({
           grantee,
@@ -264,7 +269,7 @@ export class MailJournal extends Construct {
       new PolicyStatement({
         sid: 'AddToJournal',
         actions: ['s3:PutObject'],
-        resources: [bucket.arnForObjects('journal/*')],
+        resources: WRITTEN.map((folder) => bucket.arnForObjects(folder)),
         // Never over what is there, whatever a node does.
         conditions: { Null: { 's3:if-none-match': 'false' } },
       }),

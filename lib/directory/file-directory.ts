@@ -98,7 +98,7 @@ export class FileDirectory extends Construct implements IMailDirectory {
       : grant;
   }
 
-  /** Adds none: S3 is watched by AWS, and a node that can't read it says so. */
+  /** Adds none: S3 is watched by AWS, and `DirectoryOld` of `MailAlarms` tells of a node that can't read it. */
   public addAlarms(_topic: ITopic): void {}
 
   private createBucket(key: IKey, accessLogsBucket?: IBucket): Bucket {

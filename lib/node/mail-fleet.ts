@@ -312,6 +312,14 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     return agentMetric('CertificateDaysLeft', this.clusterName, Stats.MINIMUM, options);
   }
 
+  /**
+   * Seconds since the node whose users are oldest last heard from the directory which users there are; of one that never did,
+   * since it was started.
+   */
+  public metricDirectoryAge(options?: MetricOptions): Metric {
+    return agentMetric('DirectoryAge', this.clusterName, Stats.MAXIMUM, options);
+  }
+
   /** Memory in use on the fullest node, percent. */
   public metricMemoryUtilization(options?: MetricOptions): Metric {
     return agentMetric('MemoryUtilization', this.clusterName, Stats.MAXIMUM, options);

@@ -195,6 +195,16 @@ export class MailAlarms extends Construct {
         'The certificate of a node was not renewed. Check first: the log of the renewal on the node, then the ACME ' +
         "endpoint's domain validation or the secret that it comes from.",
     });
+    // Nodes go on with the users that they have, so nobody notices until a change does not come.
+    this.add('DirectoryOld', {
+      metric: fleet.metricDirectoryAge(FIVE_MINUTES),
+      threshold: Duration.minutes(15).toSeconds(),
+      evaluationPeriods: 1,
+      description:
+        'A node has not got the users for more than 15 minutes; it asks once a minute. People log in as before, but whoever was ' +
+        'added is unknown there and whoever was disabled is let in. Check first: `journalctl -u mail-directory-sync` on the ' +
+        'nodes, which names a wrong line, a missing right or a database that is away.',
+    });
     this.add('StoreSlow', {
       metric: fleet.metricStoreLatency(FIVE_MINUTES),
       threshold: 50,

@@ -31,6 +31,13 @@ test.each(flagSets)('is versioned, tiered, kept, and access-logged by bucket pol
               { StorageClass: 'DEEP_ARCHIVE', TransitionInDays: 365 },
             ],
           }),
+          {
+            Id: 'expire-erasure-reports',
+            Status: 'Enabled',
+            Prefix: 'erasure/',
+            ExpirationInDays: 90,
+            NoncurrentVersionExpiration: { NoncurrentDays: 1 },
+          },
         ],
       },
     },

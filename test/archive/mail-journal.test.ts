@@ -38,7 +38,7 @@ describe.each(flagSets)('with $flags', ({ context }) => {
   });
 });
 
-test('nodes may add messages to the journal, and neither write over, read nor delete anything', () => {
+test('nodes may add messages to the journal, and reports of erasure, and neither write over, read nor delete anything', () => {
   const stack = testStack();
   journal(stack);
   expect(nodeStatements(stack)).toEqual([
@@ -46,7 +46,9 @@ test('nodes may add messages to the journal, and neither write over, read nor de
       Sid: 'AddToJournal',
       Effect: 'Allow',
       Action: 's3:PutObject',
-      Resource: { 'Fn::Join': ['', [{ 'Fn::GetAtt': ['ArchiveBucket49F1AC64', 'Arn'] }, '/journal/*']] },
+      Resource: ['journal', 'erasure'].map((folder) => ({
+        'Fn::Join': ['', [{ 'Fn::GetAtt': ['ArchiveBucket49F1AC64', 'Arn'] }, `/${folder}/*`]],
+      })),
       Condition: { Null: { 's3:if-none-match': 'false' } },
     },
     {

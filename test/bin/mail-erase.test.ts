@@ -306,8 +306,85 @@ describe('mail-erase', () => {
     expect((await withReport({ subject: subjectOf(CAROL) })).stderr).toContain('is about somebody else');
     expect((await withReport({ at: '2026-01-01T00:00:00Z' })).stderr).toContain('before the mailbox was due');
     const none = await run(['finish', BOB, '--directory', DIRECTORY, ...how]);
-    expect(none.stderr).toContain('finish wants a --node-report of each node');
+    expect(none.stderr).toContain(`no node has stored a report in s3://${bucket} yet`);
+    const nowhere = await run(['finish', BOB, '--directory', DIRECTORY, ...how.slice(0, -2)]);
+    expect(nowhere.stderr).toContain('finish wants a --journal, where nodes report, or a --node-report of each node');
   }, 60_000);
+
+  describe('by what nodes stored', () => {
+    /** A report as libexec/erase stores it. */
+    const store = async (queue: string, queues: string[], facts: { at?: string; [name: string]: unknown } = {}) => {
+      const at = facts.at ?? new Date(Date.now() + 1000).toISOString();
+      const one = {
+        node: queue,
+        subject: subjectOf(BOB),
+        at,
+        queue,
+        queues,
+        shard: null,
+        shards: [],
+        clean: true,
+        ...facts,
+      };
+      const Key = `erasure/${subjectOf(BOB)}/${queue}/${at.replace(/[-:]/g, '')}.json`;
+      await s3.send(new PutObjectCommand({ Bucket: bucket, Key, Body: `${JSON.stringify(one)}\n` }));
+    };
+    const finishAlone = () => {
+      const how = ['--journal', `s3://${bucket}`, '--sign', keyId, '--proof', join(folder, 'proof')];
+      return run(['finish', BOB, '--directory', DIRECTORY, ...how]);
+    };
+    const names = () =>
+      (JSON.parse(readFileSync(join(folder, 'proof'), 'utf8').split('\n')[0]).nodes as { node: string }[]).map(
+        ({ node }) => node,
+      );
+    const later = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString();
+
+    beforeEach(async () => {
+      await mark('begin', '--hours', '0');
+      await put('one', OUTSIDE, [BOB]);
+    });
+
+    test('nothing is deleted before each node has reported, then all is, and the proof has what they said', async () => {
+      await store('i-1', ['i-1', 'i-2']);
+      const early = await finishAlone();
+      expect(early).toMatchObject({ status: 1, stderr: expect.stringContaining('the queue i-2 has not reported') });
+      expect(await left()).toContain('one');
+      await store('i-2', ['i-1', 'i-2'], { clean: false, at: later(1) });
+      expect(await finishAlone()).toMatchObject({ status: 1, report: { deleted: 1, complete: false } });
+      // The latest of each counts.
+      await store('i-2', ['i-1', 'i-2'], { at: later(2) });
+      expect(await finishAlone()).toMatchObject({ status: 0, report: { complete: true } });
+      expect(names()).toEqual(['i-1', 'i-2']);
+    }, 60_000);
+
+    test('when nodes change, those that are left report anew; the node that is gone need not', async () => {
+      await store('i-1', ['i-1', 'i-2', 'i-3']);
+      await store('i-2', ['i-1', 'i-2', 'i-3']);
+      await store('i-1', ['i-1', 'i-2'], { at: later(2) });
+      // It may have adopted the queue of the third one since.
+      expect((await finishAlone()).stderr).toContain('the queue i-2 has not reported since nodes changed');
+      await store('i-2', ['i-1', 'i-2'], { at: later(3) });
+      expect(await finishAlone()).toMatchObject({ status: 0, report: { complete: true } });
+      expect(names()).toEqual(['i-1', 'i-2']);
+    }, 60_000);
+
+    test('each shard has to report', async () => {
+      const shards = ['shard-1', 'shard-2'];
+      await store('shard-1', ['shard-1'], { shard: 'shard-1', shards });
+      expect((await finishAlone()).stderr).toContain('shard-2 has not reported');
+      await store('shard-2', ['shard-2'], { shard: 'shard-2', shards });
+      expect(await finishAlone()).toMatchObject({ status: 0, report: { complete: true } });
+      expect(names()).toEqual(shards);
+    }, 60_000);
+
+    test('a report from before the time counts for nothing, and what is none is named', async () => {
+      await store('i-1', ['i-1'], { at: '2026-01-01T00:00:00.000Z' });
+      expect((await finishAlone()).stderr).toContain('no node has stored a report');
+      await store('i-1', ['i-1'], { subject: subjectOf(CAROL) });
+      expect((await finishAlone()).stderr).toMatch(/erasure\/\S+\/i-1\/\S+\.json is not what a node reports/);
+      expect(await left()).toContain('one');
+    }, 60_000);
+  });
 
   test('mail-restore puts nothing back for somebody who was erased', async () => {
     await mark('begin', '--hours', '0');

@@ -65,6 +65,7 @@ test.each(environments)('watches everything in $where, and each alarm says what 
     'ClientTlsErrors',
     'ConnectionsHigh',
     'CpuHigh',
+    'DirectoryOld',
     'DiskFull',
     'LeaseLost',
     'LeaseSlow',
@@ -100,6 +101,10 @@ test('has the thresholds that were asked for', () => {
   expect(found.CpuHigh).toMatchObject({ Threshold: 80, ComparisonOperator: 'GreaterThanThreshold' });
   expect(found.NodeCertificateExpires).toMatchObject({ Threshold: 30, ComparisonOperator: 'LessThanThreshold' });
   expect(found.BalancerCertificateExpires).toMatchObject({ Threshold: 30, MetricName: 'DaysToExpiry' });
+  expect(found.DirectoryOld).toMatchObject({
+    ...{ Threshold: 900, MetricName: 'DirectoryAge', Statistic: 'Maximum', EvaluationPeriods: 1 },
+    ...{ ComparisonOperator: 'GreaterThanThreshold', TreatMissingData: 'notBreaching' },
+  });
   expect(found.QueueOld).toMatchObject({ Threshold: 1800, MetricName: 'QueueAge' });
   expect(found.StoreLarge).toMatchObject({ Threshold: 2 ** 40 });
   expect(found.NodesSilent).toMatchObject({ TreatMissingData: 'breaching', Statistic: 'SampleCount' });
@@ -117,7 +122,7 @@ test('has the thresholds that were asked for', () => {
 
 test.each<[string, (all: ReturnType<typeof parts>) => MailAlarmsProps, number]>([
   ['nothing', () => ({}), 0],
-  ['the fleet alone', ({ fleet }) => ({ fleet }), 14],
+  ['the fleet alone', ({ fleet }) => ({ fleet }), 15],
   ['the balancer alone', ({ edge }) => ({ edge }), 3],
   ['the store alone', ({ store }) => ({ store }), 2],
   ['the certificate alone', ({ certificate }) => ({ certificate }), 1],

@@ -236,7 +236,7 @@ test('erasing and getting mail back are rights that operators have by choice', (
     'kms:GetPublicKey': ['<OperatorsErasureKey>'],
     'kms:Sign': ['<OperatorsErasureKey>'],
     's3:DeleteObjectVersion': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
-    's3:GetObject': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`, `${USERS}/users`],
+    's3:GetObject': [`${ARCHIVE}/erasure/*`, `${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`, `${USERS}/users`],
     's3:GetObjectLegalHold': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
     's3:GetObjectRetention': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],
     's3:GetObjectVersion': [`${ARCHIVE}/journal/*`, `${ARCHIVE}/packs/*`],

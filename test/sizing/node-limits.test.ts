@@ -10,7 +10,7 @@ function derived(connections: number, vcpus: number): { [name: string]: number }
   const script = `
     . "${NODE}/libexec/lib.sh"
     nproc() { echo ${vcpus}; }
-    MAIL_DOMAINS=example.com MAIL_NODE_NETWORK=10.0.0.0/16 MAIL_CONNECTIONS_MAX=${connections} MAIL_MESSAGE_SIZE_MAX=1
+    MAIL_DOMAINS=example.com MAIL_DIRECTORY=file MAIL_LOGIN_PORTS=993 MAIL_NODE_NETWORK=10.0.0.0/16 MAIL_CONNECTIONS_MAX=${connections} MAIL_MESSAGE_SIZE_MAX=1
     derive_environment
     echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_SMTP_CONNECTIONS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"
     echo "$MAIL_SESSIONS_PER_USER $MAIL_SESSIONS_PER_SOURCE"`;

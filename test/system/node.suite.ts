@@ -113,12 +113,12 @@ export function nodeSuite(system: () => System): void {
     const cloudWatch = new CloudWatchClient(cluster.aws.client);
     const names = await waitFor('all metrics', 80_000, async () => {
       const { Metrics = [] } = await cloudWatch.send(new ListMetricsCommand({ Namespace: 'MailPlatform' }));
-      return Metrics.length >= 15 ? Metrics.map((metric) => metric.MetricName) : undefined;
+      return Metrics.length >= 16 ? Metrics.map((metric) => metric.MetricName) : undefined;
     });
     expect(new Set(names)).toEqual(
       new Set([
-        ...['CertificateDaysLeft', 'ConnectionUtilization', 'Connections', 'DiskUtilization', 'MemoryUtilization'],
-        ...['QueueAge', 'QueueLength', 'StoreLatency'],
+        ...['CertificateDaysLeft', 'ConnectionUtilization', 'Connections', 'DirectoryAge', 'DiskUtilization'],
+        ...['MemoryUtilization', 'QueueAge', 'QueueLength', 'StoreLatency'],
         ...['LeaseAge', 'LeasesLost', 'Members', 'QueuesAdopted', 'RingVersion'],
         ...['Logins', 'FailedLogins'],
       ]),

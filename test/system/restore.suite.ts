@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import * as path from 'node:path';
 import { CopyObjectCommand, DeleteObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
@@ -246,6 +246,27 @@ export function restoreSuite(system: () => System): void {
       // Others read the journal, too.
       for (const version of damaged) await s3().send(new DeleteObjectCommand({ Bucket: bucket(), ...version }));
     }
+  }, 120_000);
+
+  test('a message of the mailbox that can not be read is told, and restored beside it', async () => {
+    const user = await newUser('unreadable');
+    // None the smaller on the store.
+    const body = randomBytes(30_000).toString('base64').replace(/.{76}/g, '$&\r\n');
+    await send(
+      [randomUUID(), randomUUID()].map((subject) => message(subject).replace('hello', body)),
+      user.address,
+    );
+    await arrived(user, 2);
+    const [name, domain] = user.address.split('@');
+    const folder = `/srv/mail-store/mail/${domain}/${name}/mail`;
+    await system().cluster.nodes[0].shell(
+      `truncate --size=40 "$(find ${folder}/cur ${folder}/new -type f | sort | tail -n 1)"`,
+    );
+    const { status, report, stderr } = await restore(['--user', user.address, '--folder', FOLDER]);
+    expect(stderr).toMatch(new RegExp(`unreadable: ${user.address}, INBOX, UID \\d+: `));
+    expect(report).toMatchObject({ found: 2, restored: 1, duplicates: 1, missing: 0 });
+    expect(status).toBe(0);
+    expect(await kept(user, FOLDER)).toHaveLength(1);
   }, 120_000);
 
   test('what is in Deep Archive is asked for, and restored when it is back', async () => {

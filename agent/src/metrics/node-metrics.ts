@@ -4,6 +4,7 @@ import { ClientConnections } from '../node/client-connections';
 import { MailQueue } from '../node/mail-queue';
 import { blockListAge } from './block-lists';
 import { certificateDaysLeft } from './certificate';
+import { directoryAge } from './directory';
 import { deafSockets } from './filter';
 import { diskUtilization, inodeUtilization, memoryUtilization } from './machine';
 import { Collector } from './publisher';
@@ -17,6 +18,8 @@ export interface NodeMetricsOptions {
   readonly store: HealthCheck;
   /** PEM file with the node's certificate chain. */
   readonly certificate: string;
+  /** File that says when the directory last answered. */
+  readonly directorySeen: string;
   /** Mount point of the shard's volume. @default - a store that grows by itself */
   readonly volume?: string;
   /** Sockets of what filters mail. @default - nothing does */
@@ -64,6 +67,7 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     name: 'disk',
     collect: async () => [{ name: 'DiskUtilization', unit: StandardUnit.Percent, value: await diskUtilization() }],
   },
+  ...ageMetrics('directory', 'DirectoryAge', directoryAge, options.directorySeen),
   ...volumeMetrics(options.volume),
   ...filterMetrics(options.filter),
   ...ageMetrics('block lists', 'BlockListAge', blockListAge, options.blockLists),

@@ -8,7 +8,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HealthCheck } from '../../src/health/health-check';
 import { Transitions } from '../../src/log';
-import { nodeMetrics } from '../../src/metrics/node-metrics';
+import { nodeMetrics, type NodeMetricsOptions } from '../../src/metrics/node-metrics';
 import { Collector, Publisher } from '../../src/metrics/publisher';
 import { ClientConnections } from '../../src/node/client-connections';
 import { MailQueue } from '../../src/node/mail-queue';
@@ -63,8 +63,8 @@ const store = async (fault?: string): Promise<HealthCheck> => {
   return check;
 };
 
-/** A node with two clients, one message queued for 100 s and a certificate for 45 days. */
-const node = (): { connections: ClientConnections; queue: MailQueue; certificate: string } => {
+/** A node with two clients, one message queued for 100 s, a certificate for 45 days and users as of 200 s ago. */
+const node = (): Pick<NodeMetricsOptions, 'connections' | 'queue' | 'certificate' | 'directorySeen'> => {
   const folder = temporaryFolder();
   const connection = (remote: string) => `   0: 0A01000A:03E1 ${remote}:C001 01 00000000:00000000`;
   mkdirSync(join(folder, 'net'));
@@ -73,10 +73,12 @@ const node = (): { connections: ClientConnections; queue: MailQueue; certificate
   writeFileSync(join(folder, 'postqueue'), `#!/bin/sh\necho '${message}'\n`);
   chmodSync(join(folder, 'postqueue'), 0o755);
   writeFileSync(join(folder, 'fullchain.pem'), selfSigned(45).certificate);
+  writeFileSync(join(folder, 'directory-seen'), `${Math.round(Date.now() / 1000) - 200}\n`);
   return {
     connections: new ClientConnections([993], join(folder, 'net')),
     queue: new MailQueue(join(folder, 'postqueue')),
     certificate: join(folder, 'fullchain.pem'),
+    directorySeen: join(folder, 'directory-seen'),
   };
 };
 
@@ -89,6 +91,7 @@ test('puts every metric of a node to CloudWatch', async () => {
     QueueLength: [1, 'Count'],
     QueueAge: [expect.any(Number), 'Seconds'],
     CertificateDaysLeft: [expect.closeTo(45, 1), 'Count'],
+    DirectoryAge: [expect.closeTo(200, -1), 'Seconds'],
     MemoryUtilization: [expect.any(Number), 'Percent'],
     DiskUtilization: [expect.any(Number), 'Percent'],
     StoreLatency: [expect.any(Number), 'Milliseconds'],
