@@ -65,6 +65,7 @@ function stackProps(config: MailConfig): MailStackProps {
     blockLists: blockLists(config),
     implicitTls: edgeTls(config),
     nodeCertificate: nodeCertificate(config),
+    clientCertificates: config.clientCertificates,
     singleSignOn: singleSignOn(config),
     directory: config.directory && MailDirectory[config.directory](),
     inbound: config.inbound && InboundMail[config.inbound](),

@@ -265,6 +265,13 @@ export interface MailConfig {
   readonly nodeCertificate?: NodeCertificateConfig;
 
   /**
+   * Certificates that mail clients need besides the password, docs/client-certificates.md: `authorities` is the text of a PEM file with
+   * those of who issues them. Needs `implicitTls: 'node'`.
+   * @default - none
+   */
+  readonly clientCertificates?: { readonly authorities: string };
+
+  /**
    * Address that the certificate authority of the nodes may write to. `nodeCertificate: 'dns-01'` needs it.
    * @default - none
    */
@@ -508,6 +515,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   implicitTls: oneOf(['balancer', 'node']),
   idleTimeoutMinutes: integer(1, 100),
   nodeCertificate: checkNodeCertificate,
+  clientCertificates: record({ authorities: isString }),
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   sharedFolders: isBoolean,
@@ -599,6 +607,9 @@ function checkTogether(config: MailConfig): void {
   }
   if (config.globalAccelerator && config.implicitTls !== 'node') {
     throw new ConfigError("globalAccelerator needs implicitTls: 'node'; set it, or remove globalAccelerator");
+  }
+  if (config.clientCertificates && config.implicitTls !== 'node') {
+    throw new ConfigError("clientCertificates needs implicitTls: 'node'; set it, or remove clientCertificates");
   }
   if (config.globalAccelerator && config.networkFirewall) {
     throw new ConfigError('globalAccelerator and networkFirewall do not go together; remove one');

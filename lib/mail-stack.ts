@@ -26,7 +26,7 @@ import {
   MailJournal,
   MailJournalOptions,
 } from './archive';
-import { NodeCertificate } from './certificates';
+import { ClientCertificates, ClientCertificatesOptions, NodeCertificate } from './certificates';
 import { RetentionProfile, RetentionSubject } from './compliance';
 import {
   IInboundMail,
@@ -150,6 +150,13 @@ export interface MailStackProps extends StackProps, FleetOptions {
    * @default NodeCertificate.acmAcme()
    */
   readonly nodeCertificate?: NodeCertificate;
+
+  /**
+   * Certificates that mail clients need besides the password or token, on every port that takes logins; needs
+   * `implicitTls: EdgeTls.atNode()`. docs/client-certificates.md.
+   * @default - none
+   */
+  readonly clientCertificates?: ClientCertificatesOptions;
 
   /**
    * Where mail lives.
@@ -332,6 +339,9 @@ export class MailStack extends Stack {
   public readonly journal?: MailJournal;
   /** Identity provider for mail clients; nothing unless asked for. */
   public readonly singleSignOn?: ISingleSignOn;
+  /** Certificates of mail clients; nothing unless asked for. */
+  public readonly clientCertificates?: ClientCertificates;
+
   /** Spam and virus filtering; nothing unless asked for. */
   public readonly filtering?: MailFiltering;
   /** What takes mail for the nodes; nothing unless asked for. */
@@ -493,6 +503,8 @@ export class MailStack extends Stack {
       { hostname: this.hostname, hostedZone: this.hostedZone, encryptionKey: this.encryptionKey },
     );
 
+    this.clientCertificates =
+      props.clientCertificates && new ClientCertificates(this, 'ClientCertificates', props.clientCertificates);
     this.relay = props.relay?.bind(new Construct(this, 'Relay'), {
       domains: this.domains,
       hostedZones: [this.hostedZone],
@@ -548,6 +560,7 @@ export class MailStack extends Stack {
         this.store.configuration,
         this.directory.configuration,
         certificate,
+        ...(this.clientCertificates ? [this.clientCertificates.configuration] : []),
         ...(this.singleSignOn ? [this.singleSignOn.configuration] : []),
         ...(this.journal ? [this.journal.configuration] : []),
         ...(this.relay ? [this.relay.configuration] : []),
@@ -602,6 +615,7 @@ export class MailStack extends Stack {
     this.archiveReplication?.addAlarms(this.alarmTopic);
     this.archiveCopy?.addAlarms(this.alarmTopic);
     this.filtering?.addAlarms(this.alarmTopic);
+    this.clientCertificates?.addAlarms(this.alarmTopic);
     this.restoreAccess?.addAlarms(this.alarmTopic);
     this.fleet.rollBackOn(...(props.rollbackAlarms ?? this.alarms.rollbackAlarms));
     this.relay?.addAlarms(this.alarmTopic);
@@ -790,6 +804,12 @@ function checkProps(props: MailStackProps, stack: Stack): void {
   if (props.globalAccelerator && props.networkFirewall) {
     throw new Error(
       "networkFirewall can't inspect what comes by globalAccelerator, which AWS does not support together; remove one",
+    );
+  }
+  if (props.clientCertificates && (props.implicitTls?.isAtBalancer ?? true)) {
+    throw new Error(
+      'clientCertificates needs implicitTls EdgeTls.atNode(), as a balancer passes no certificates on, got TLS at the balancer; ' +
+        'set implicitTls, or remove clientCertificates',
     );
   }
   if (props.hostedZone && props.hostedZoneAttributes) {

@@ -29,9 +29,11 @@ import {
   SingleSignOn,
 } from '../lib';
 import { environments, flagSets } from './support/apps';
+import { Authority } from './support/authority';
 import { openFindings } from './support/nag';
 
 const OFFICE = AccessSource.cidrs(['192.0.2.0/24']);
+const AUTHORITY = new Authority('Mail clients').pem;
 const YEAR = Duration.days(365);
 const OUTSIDE = {
   endpoint: 'https://s3.example.net',
@@ -177,6 +179,7 @@ test.each(environments)('has no open findings in $where', ({ env }) => {
 test.each<[string, Partial<MailStackProps>]>([
   ['every service and an allowlist', { services: MailService.all(), allow: { managesieve: OFFICE, imaps: OFFICE } }],
   ['TLS at the nodes', { implicitTls: EdgeTls.atNode() }],
+  ['certificates of mail clients', { implicitTls: EdgeTls.atNode(), clientCertificates: { authorities: AUTHORITY } }],
   ['certificates by DNS', { nodeCertificate: NodeCertificate.dns01({ email: 'ops@example.net' }) }],
   ['a local authority', { nodeCertificate: NodeCertificate.localCa() }],
   ['Shield Advanced and a locked archive', { shieldAdvanced: true, archiveLock: ArchiveLock.governance(YEAR) }],

@@ -27,6 +27,8 @@ export interface Configuration {
   readonly filter?: { readonly virusScan: boolean };
   /** Whether nodes refuse who is on a block list. */
   readonly blockLists: boolean;
+  /** Whether mail clients need certificates. */
+  readonly clientCertificates: boolean;
   /** Whether there is an identity provider, whose keys nodes fetch. */
   readonly tokens: boolean;
 }
@@ -79,6 +81,7 @@ export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration
     drainSeconds: whole('MAIL_DRAIN_SECONDS', 0),
     ...(environment.MAIL_STORE === 'ebs' && { shard: text('MAIL_SHARD'), shards: text('MAIL_SHARDS').split(/\s+/) }),
     blockLists: Boolean(environment.MAIL_BLOCK_LISTS_OBJECT),
+    clientCertificates: Boolean(environment.MAIL_CLIENT_CA),
     tokens: Boolean(environment.MAIL_TOKEN_ISSUER),
     ...(environment.MAIL_FILTERING === 'yes' && { filter: { virusScan: environment.MAIL_VIRUS_SCAN === 'yes' } }),
   };

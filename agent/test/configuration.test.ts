@@ -40,9 +40,10 @@ test.each([
 });
 
 test('knows what nodes fetch besides', () => {
-  expect(readConfiguration(ENVIRONMENT)).toMatchObject({ blockLists: false, tokens: false });
+  expect(readConfiguration(ENVIRONMENT)).toMatchObject({ blockLists: false, tokens: false, clientCertificates: false });
   const more = { MAIL_BLOCK_LISTS_OBJECT: 's3://lists/block-lists', MAIL_TOKEN_ISSUER: 'https://login.example.com' };
   expect(readConfiguration({ ...ENVIRONMENT, ...more })).toMatchObject({ blockLists: true, tokens: true });
+  expect(readConfiguration({ ...ENVIRONMENT, MAIL_CLIENT_CA: 'MIIB' })).toMatchObject({ clientCertificates: true });
 });
 
 test('knows its shard and all shards where mail is on volumes', () => {

@@ -234,6 +234,7 @@ start_services() {
     optional+=(mail-rewriting-secret.timer mail-rewriting.service)
   fi
   ! has_part inbound || units+=(mail-inbound.socket mail-inbound.service)
+  ! has_part client-certificates || units+=(mail-client-certificates.socket)
   # Without the relay's password mail for others waits in the queue; mail inside does not.
   [[ -z ${MAIL_RELAY:-} ]] || optional+=(mail-relay-password.timer)
   # While the provider is away, its keys of before go on.

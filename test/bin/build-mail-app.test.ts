@@ -6,6 +6,7 @@ import { App, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { buildMailApp } from '../../bin/build-mail-app';
 import { MailConfig } from '../../bin/mail-config';
+import { Authority } from '../support/authority';
 
 const located = { account: '111122223333', region: 'eu-central-1' };
 
@@ -49,6 +50,7 @@ test('every field reaches the template', () => {
     connectionsPerNode: 700,
     implicitTls: 'node',
     idleTimeoutMinutes: 40,
+    clientCertificates: { authorities: new Authority('Mail clients').pem },
     nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c-AbCdEf' },
     mailboxQuotaMiB: 2048,
     mailboxFormat: 'sdbox',
@@ -102,6 +104,7 @@ test('every field reaches the template', () => {
     'MAIL_REWRITING_SECRET=',
     'MAIL_SEND_PER_USER=500',
     'MAIL_SEND_EXEMPT=newsletter@example.com',
+    'MAIL_CLIENT_CA=MII',
     'MAIL_TOKEN_ISSUER=https://login.example.com',
     'MAIL_FILTER_OUTAGE=defer',
     'MAIL_JUNK_SCORE=5.5',

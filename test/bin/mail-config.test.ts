@@ -38,6 +38,7 @@ test('takes a domain alone, and everything together', () => {
     connectionsPerNode: 3000,
     implicitTls: 'node',
     idleTimeoutMinutes: 30,
+    clientCertificates: { authorities: 'PEM' },
     nodeCertificate: { secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:c' },
     mailboxQuotaMiB: 10_240,
     mailboxFormat: 'sdbox',
@@ -195,6 +196,12 @@ test.each<[string, object, string]>([
     { archiveTiers: { glacierDays: 30, deepArchiveDays: 100 } },
     'at least 90 more than glacierDays (30)',
   ],
+  [
+    'a balancer that passes no certificates on',
+    { clientCertificates: { authorities: 'PEM' } },
+    "clientCertificates needs implicitTls: 'node'",
+  ],
+  ['a file for an authority', { clientCertificates: { file: 'ca.pem' } }, 'clientCertificates.file is not a field'],
   ['restores from nowhere', { restoreAccess: { sources: [] } }, 'restoreAccess.sources must be a list'],
   ['no alarm address', { alarmEmail: 'ops' }, 'alarmEmail must be an address such as ops@example.net'],
 ])('fails when there is %s', (_name, fields, message) => {

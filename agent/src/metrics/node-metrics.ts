@@ -3,7 +3,7 @@ import { HealthCheck } from '../health/health-check';
 import { ClientConnections } from '../node/client-connections';
 import { MailQueue } from '../node/mail-queue';
 import { blockListAge } from './block-lists';
-import { certificateDaysLeft } from './certificate';
+import { certificateDaysLeft, soonestDaysLeft } from './certificate';
 import { directoryAge } from './directory';
 import { deafSockets } from './filter';
 import { diskUtilization, inodeUtilization, memoryUtilization } from './machine';
@@ -20,6 +20,8 @@ export interface NodeMetricsOptions {
   readonly certificate: string;
   /** File that says when the directory last answered. */
   readonly directorySeen: string;
+  /** PEM file with the authorities of client certificates. @default - clients need none */
+  readonly clientAuthorities?: string;
   /** Mount point of the shard's volume. @default - a store that grows by itself */
   readonly volume?: string;
   /** Sockets of what filters mail. @default - nothing does */
@@ -68,6 +70,7 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     collect: async () => [{ name: 'DiskUtilization', unit: StandardUnit.Percent, value: await diskUtilization() }],
   },
   ...ageMetrics('directory', 'DirectoryAge', directoryAge, options.directorySeen),
+  ...authorityMetrics(options.clientAuthorities),
   ...volumeMetrics(options.volume),
   ...filterMetrics(options.filter),
   ...ageMetrics('block lists', 'BlockListAge', blockListAge, options.blockLists),
@@ -82,6 +85,19 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     },
   },
 ];
+
+const authorityMetrics = (path?: string): Collector[] =>
+  path === undefined
+    ? []
+    : [
+        {
+          name: 'client authorities',
+          collect: async () => {
+            const value = await soonestDaysLeft(path);
+            return [{ name: 'ClientAuthorityDaysLeft', unit: StandardUnit.Count, value }];
+          },
+        },
+      ];
 
 /** A volume is full when either runs out: blocks or inodes. */
 const volumeMetrics = (volume?: string): Collector[] =>

@@ -112,6 +112,14 @@ test('a node that filters mail says how many of the daemons are away', async () 
   expect((await published('Filter')).FilterDaemonsDown).toEqual([2, 'Count']);
 });
 
+test('a node whose clients need certificates says when the first of their authorities expires', async () => {
+  const clientAuthorities = join(temporaryFolder(), 'client-ca.pem');
+  const options = { ...node(), connectionsMax: 40, store: await store(), clientAuthorities };
+  writeFileSync(clientAuthorities, [200, 80, 300].map((days) => selfSigned(days).certificate).join(''));
+  await publisher('Authorities', nodeMetrics(options)).publish();
+  expect((await published('Authorities')).ClientAuthorityDaysLeft).toEqual([expect.closeTo(80, 1), 'Count']);
+});
+
 test('a node that refuses who is on a block list says how old the list is', async () => {
   const blockLists = join(temporaryFolder(), 'state.json');
   writeFileSync(blockLists, JSON.stringify({ fetched: Date.now() / 1000 - 600 }));
