@@ -274,14 +274,14 @@ test('moves archived mail when asked, and not where the profile keeps it too sho
   const archiveTiers = { glacierAfter: Duration.days(30), deepArchiveAfter: Duration.days(120) };
   Template.fromStack(mailStack({ archiveTiers })).hasResourceProperties('AWS::S3::Bucket', {
     LifecycleConfiguration: {
-      Rules: [
+      Rules: Match.arrayWith([
         Match.objectLike({
           Transitions: [
             { StorageClass: 'GLACIER_IR', TransitionInDays: 30 },
             { StorageClass: 'DEEP_ARCHIVE', TransitionInDays: 120 },
           ],
         }),
-      ],
+      ]),
     },
   });
   expect(() => mailStack({ archiveTiers, retention: RetentionProfile.gdpr() })).toThrow(

@@ -18,7 +18,7 @@ import type { System } from './system';
 const OTHERS = '203.0.113';
 const NAMES = `${OTHERS}.53`;
 const OUTSIDE = `${OTHERS}.25`;
-const OUTSIDE_PORT = 10025;
+const OUTSIDE_PORT = 12525;
 /** Who may send for good.example.net, as its SPF record says, and who may not. */
 const GOOD = `${OTHERS}.10`;
 const BAD = `${OTHERS}.66`;
