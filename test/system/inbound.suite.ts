@@ -350,7 +350,7 @@ export function inboundSuite(system: () => System): void {
     expect(await waiting()).toBe(1);
     // As if Postfix took nothing for the moment.
     await everywhere(
-      'postconf -e "inbound_recipient_restrictions = defer" && postfix reload 2>&1 && systemctl start mail-inbound.service',
+      'postconf -P "inbound/unix/smtpd_recipient_restrictions=defer" && postfix reload 2>&1 && systemctl start mail-inbound.service',
     );
     await receive({ subject: subjects[1], recipients: [bob.address] });
     await waitFor('it to be tried', 60_000, async () =>
