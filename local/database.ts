@@ -1,15 +1,13 @@
 import { type ChildProcess } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import * as path from 'node:path';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { openDirectory, type Directory } from '../bin/users/directory';
 import { addDomains, migrate, readMigrations } from '../handlers/directory-schema/migrations';
 import type { CertificateAuthority } from './certificate-authority';
-import { PROJECT } from './paths';
 import type { Plan } from './plan';
+import { AS_POSTGRES, asOwner, MIGRATIONS, postgresPrograms } from './postgres';
 import { run, start, waitFor } from './run';
-
-const PROGRAMS = '/usr/lib/postgresql';
 
 /**
  * What stands for Aurora: Debian's PostgreSQL on the gateway, under the name that the nodes know, with a certificate of the local authority.
@@ -65,7 +63,7 @@ export class LocalDatabase {
       'postgres',
     );
     await this.asOwner(async (client) => {
-      await migrate(client, readMigrations(path.join(PROJECT, 'assets', 'directory', 'migrations')));
+      await migrate(client, readMigrations(MIGRATIONS));
       await addDomains(client, this.plan.environment.MAIL_DOMAINS.split(' '));
     });
   }
@@ -102,18 +100,11 @@ export class LocalDatabase {
   }
 
   /** Does something as the owner of all. */
-  public async asOwner<T>(
+  public asOwner<T>(
     work: (client: Client) => Promise<T>,
     database = this.plan.environment.MAIL_DIRECTORY_DATABASE,
   ): Promise<T> {
-    const client = new Client({ host: this.home, port: this.port, user: 'owner', database });
-    client.on('error', () => undefined);
-    await client.connect();
-    try {
-      return await work(client);
-    } finally {
-      await client.end();
-    }
+    return asOwner({ host: this.home, port: this.port, database }, work);
   }
 
   private get host(): string {
@@ -133,11 +124,8 @@ export class LocalDatabase {
   }
 }
 
-const AS_POSTGRES = ['--reuid=postgres', '--regid=postgres', '--init-groups'];
-
-/** Folder of PostgreSQL's programs, where Debian has them. */
 function programs(): string {
-  const versions = existsSync(PROGRAMS) ? readdirSync(PROGRAMS).sort((a, b) => Number(b) - Number(a)) : [];
-  if (versions.length === 0) throw new Error('PostgreSQL is missing; apt-get install postgresql');
-  return path.join(PROGRAMS, versions[0], 'bin');
+  const bin = postgresPrograms();
+  if (bin === undefined) throw new Error('PostgreSQL is missing; apt-get install postgresql');
+  return bin;
 }

@@ -4,8 +4,8 @@ import {
   PutSecretValueCommand,
   ResourceNotFoundException,
   SecretsManagerClient,
-  UpdateSecretVersionStageCommand,
 } from '@aws-sdk/client-secrets-manager';
+import { makeCurrent, versionWith } from '../support/secret-versions';
 
 /** What the secret holds, as JSON. */
 export interface SigningKey {
@@ -51,7 +51,7 @@ export class DkimSecret {
   }
 
   public async isCurrent(version: string): Promise<boolean> {
-    return (await this.versionWith(Stage.CURRENT)) === version;
+    return (await this.current()) === version;
   }
 
   public async addPending(version: string, key: SigningKey): Promise<void> {
@@ -66,19 +66,11 @@ export class DkimSecret {
   }
 
   public async makeCurrent(version: string): Promise<void> {
-    await this.client.send(
-      new UpdateSecretVersionStageCommand({
-        SecretId: this.secretId,
-        VersionStage: Stage.CURRENT,
-        MoveToVersionId: version,
-        RemoveFromVersionId: await this.versionWith(Stage.CURRENT),
-      }),
-    );
+    await makeCurrent(this.client, this.secretId, version, await this.current());
   }
 
-  private async versionWith(stage: Stage): Promise<string | undefined> {
-    const { VersionIdsToStages } = await this.client.send(new DescribeSecretCommand({ SecretId: this.secretId }));
-    return Object.entries(VersionIdsToStages ?? {}).find(([, stages]) => stages.includes(stage))?.[0];
+  private current(): Promise<string | undefined> {
+    return versionWith(this.client, this.secretId, Stage.CURRENT);
   }
 
   /** The same error tells of a version and of the whole secret. */

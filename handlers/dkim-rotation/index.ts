@@ -1,16 +1,9 @@
 import { DKIM_SELECTORS } from '../../lib/dns/dkim-text';
 import { text, wholeNumber } from '../support/environment';
+import { RotationEvent } from '../support/secret-versions';
 import { DkimSecret, SigningKey, Stage } from './dkim-secret';
 import { newPrivateKey, publishedText } from './private-key';
 import { SelectorRecords } from './selector-records';
-
-/** What Secrets Manager sends for each step of a rotation, again after a failure, and in order. */
-export interface RotationEvent {
-  readonly Step: string;
-  readonly SecretId: string;
-  /** Id of the version that becomes the new one; the same in each step. */
-  readonly ClientRequestToken: string;
-}
 
 /** Revokes the key before, on a schedule `after-overlap`, and by hand `now`, as when it leaked. */
 export interface RetireEvent {

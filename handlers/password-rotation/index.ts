@@ -1,20 +1,11 @@
 import {
-  DescribeSecretCommand,
   GetRandomPasswordCommand,
   GetSecretValueCommand,
   PutSecretValueCommand,
   ResourceNotFoundException,
   SecretsManagerClient,
-  UpdateSecretVersionStageCommand,
 } from '@aws-sdk/client-secrets-manager';
-
-/** What Secrets Manager sends for each step of a rotation, again after a failure, and in order. */
-export interface RotationEvent {
-  readonly Step: string;
-  readonly SecretId: string;
-  /** Id of the version that becomes the new one; the same in each step. */
-  readonly ClientRequestToken: string;
-}
+import { makeCurrent, RotationEvent, versionWith } from '../support/secret-versions';
 
 /** Letters and digits. */
 const LENGTH = 48;
@@ -27,8 +18,7 @@ const LENGTH = 48;
  */
 export async function handler({ Step, SecretId, ClientRequestToken }: RotationEvent): Promise<void> {
   const client = new SecretsManagerClient({});
-  const { VersionIdsToStages = {} } = await client.send(new DescribeSecretCommand({ SecretId }));
-  const current = Object.entries(VersionIdsToStages).find(([, stages]) => stages.includes('AWSCURRENT'))?.[0];
+  const current = await versionWith(client, SecretId, 'AWSCURRENT');
   if (current === ClientRequestToken) {
     return;
   }
@@ -40,14 +30,7 @@ export async function handler({ Step, SecretId, ClientRequestToken }: RotationEv
       // Nodes take it when it is the current one.
       return;
     case 'finishSecret':
-      await client.send(
-        new UpdateSecretVersionStageCommand({
-          ...{ SecretId, VersionStage: 'AWSCURRENT' },
-          MoveToVersionId: ClientRequestToken,
-          RemoveFromVersionId: current,
-        }),
-      );
-      return;
+      return makeCurrent(client, SecretId, ClientRequestToken, current);
     default:
       throw new Error(`Step must be one of a rotation, got ${JSON.stringify(Step)}`);
   }

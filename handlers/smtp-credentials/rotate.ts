@@ -1,10 +1,7 @@
-import {
-  DescribeSecretCommand,
-  SecretsManagerClient,
-  UpdateSecretVersionStageCommand,
-} from '@aws-sdk/client-secrets-manager';
+import { DescribeSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SecretsManagerRotationEvent } from 'aws-lambda';
 import { createTransport } from 'nodemailer';
+import { makeCurrent } from '../support/secret-versions';
 import { SmtpCredentials, SmtpLogin } from './credentials';
 
 /** IAM takes some seconds to tell all of AWS about a new key. */
@@ -45,15 +42,7 @@ export async function rotate(
       return tryLogin(smtpHost, await credentials.read({ VersionId: version }), pause);
     case 'finishSecret': {
       const current = Object.keys(stages).find((id) => stages[id].includes('AWSCURRENT'));
-      await secrets.send(
-        new UpdateSecretVersionStageCommand({
-          SecretId: secretId,
-          VersionStage: 'AWSCURRENT',
-          MoveToVersionId: version,
-          RemoveFromVersionId: current,
-        }),
-      );
-      return;
+      return makeCurrent(secrets, secretId, version, current);
     }
     default:
       throw new Error(`unknown step ${step}`);

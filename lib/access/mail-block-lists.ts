@@ -13,6 +13,7 @@ import { HandlerFunction } from '../private/handler-function';
 import { pinFlags } from '../private/pin-flags';
 import { acknowledgeOneRegion, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 import { onlySignedBy } from '../security/key-policy';
 import { BlockList, BlockListSource } from './block-list';
 import { MailService } from './mail-service';
@@ -304,7 +305,6 @@ export class MailBlockLists extends Construct {
   }
 
   private bucketStatements(actions: string[], keyActions: string[]): PolicyStatement[] {
-    const { region, urlSuffix } = Stack.of(this);
     return [
       new PolicyStatement({
         sid: actions.length > 1 ? 'ReplaceBlockLists' : 'ReadBlockLists',
@@ -321,7 +321,7 @@ export class MailBlockLists extends Construct {
         sid: 'UseKeyOfBlockLists',
         actions: keyActions,
         resources: [this.encryptionKey.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+        conditions: throughS3(this),
       }),
     ];
   }

@@ -15,6 +15,7 @@ import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { HandlerFunction } from '../private/handler-function';
 import { readSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 
 /** What is written once and never changed. */
 const FOLDERS = ['journal/', 'packs/', 'evidence/'];
@@ -273,7 +274,6 @@ export class ArchiveCopy extends Construct {
   }
 
   private readStatements(bucket: IBucket, key?: IKey): PolicyStatement[] {
-    const { region, urlSuffix } = Stack.of(this);
     const statements = [
       new PolicyStatement({
         sid: 'TellMissingFromForbidden',
@@ -294,7 +294,7 @@ export class ArchiveCopy extends Construct {
           sid: 'DecryptArchive',
           actions: ['kms:Decrypt'],
           resources: [key.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+          conditions: throughS3(this),
         }),
       );
     }

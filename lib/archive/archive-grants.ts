@@ -1,8 +1,8 @@
-import { Stack } from 'aws-cdk-lib';
 import { Grant, IGrantable, ManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { acknowledge, findingId } from '../compliance';
+import { throughS3 } from '../private/through-s3';
 
 /** Allows actions on the objects of a folder, such as `journal/*`. */
 export function readFolder(grantee: IGrantable, bucket: IBucket, folder: string, actions: string[]): Grant {
@@ -28,11 +28,10 @@ export function useByS3(grantee: IGrantable, key: IKey | undefined, ...actions: 
   if (!key) {
     return Grant.drop(grantee, 'the bucket tells of no key');
   }
-  const { region, urlSuffix } = Stack.of(key);
   return Grant.addToPrincipal({
     grantee,
     actions,
     resourceArns: [key.keyArn],
-    conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+    conditions: throughS3(key),
   });
 }

@@ -7,6 +7,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 
 const RULE = 'second-copy';
 
@@ -153,7 +154,6 @@ export class ArchiveReplication extends Construct {
 
   /** @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html */
   private statements(props: ArchiveReplicationProps): PolicyStatement[] {
-    const { region, urlSuffix } = Stack.of(this);
     return [
       new PolicyStatement({
         sid: 'SeeArchive',
@@ -180,13 +180,13 @@ export class ArchiveReplication extends Construct {
         sid: 'DecryptArchive',
         actions: ['kms:Decrypt'],
         resources: [props.encryptionKey.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+        conditions: throughS3(this),
       }),
       new PolicyStatement({
         sid: 'EncryptCopies',
         actions: ['kms:Encrypt', 'kms:GenerateDataKey'],
         resources: [props.destinationKey.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `s3.${props.destinationRegion}.${urlSuffix}` } },
+        conditions: throughS3(this, props.destinationRegion),
       }),
     ];
   }

@@ -1,7 +1,5 @@
 import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
-import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { Grant, IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key, KeySpec, KeyUsage } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
@@ -10,7 +8,9 @@ import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { HandlerFunction } from '../private/handler-function';
+import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 import { onlySignedBy } from '../security/key-policy';
 import { decryptByS3, readFolder } from './archive-grants';
 
@@ -113,12 +113,7 @@ export class EvidenceChain extends Construct {
       onlySignedBy(key, 'OnlyTheChainSigns', this.handler.role);
     }
     this.acknowledgeFolders(props.bucket);
-    new Rule(this, 'Schedule', {
-      description: 'Next batch of mail evidence',
-      schedule: Schedule.rate(this.interval),
-      // A run that failed is not repeated: the next one does its work.
-      targets: [new LambdaFunction(this.handler.function, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
-    });
+    callEvery(this, this.interval, this.handler.function, 'Next batch of mail evidence');
     this.publicKeyCommand =
       `aws kms get-public-key --region ${Stack.of(this).region} --key-id ${key.keyArn} --query PublicKey --output text ` +
       '| base64 --decode | openssl pkey -pubin -inform DER -out evidence.pem';
@@ -222,7 +217,6 @@ export class EvidenceChain extends Construct {
   }
 
   private statements(bucket: IBucket, bucketKey: IKey | undefined, signingKey: IKey): PolicyStatement[] {
-    const { region, urlSuffix } = Stack.of(this);
     const statements = [
       new PolicyStatement({
         sid: 'ListJournalAndEvidence',
@@ -257,7 +251,7 @@ export class EvidenceChain extends Construct {
           sid: 'UseJournalKey',
           actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
           resources: [bucketKey.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+          conditions: throughS3(this),
         }),
       );
     }

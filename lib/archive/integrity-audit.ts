@@ -1,7 +1,5 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
-import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
@@ -10,7 +8,9 @@ import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { HandlerFunction } from '../private/handler-function';
+import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 
 const FOLDERS = ['journal/*', 'packs/*', 'evidence/*', 'audit/*'];
 
@@ -103,12 +103,7 @@ export class IntegrityAudit extends Construct {
           'writes its own state only (test/archive/integrity-audit.test.ts).',
       })),
     );
-    new Rule(this, 'Schedule', {
-      description: 'Compares the mail journal with its evidence',
-      schedule: Schedule.rate(Duration.hours(1)),
-      // A run that failed is not repeated: the next one does its work.
-      targets: [new LambdaFunction(handler.function, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
-    });
+    callEvery(this, Duration.hours(1), handler.function, 'Compares the mail journal with its evidence');
   }
 
   /** Messages of samples that were read; the sum over a period. */
@@ -190,7 +185,6 @@ export class IntegrityAudit extends Construct {
   }
 
   private statements(bucket: IBucket, signingKey: IKey, key?: IKey): PolicyStatement[] {
-    const { region, urlSuffix } = Stack.of(this);
     const statements = [
       new PolicyStatement({
         sid: 'ListPacksAndEvidence',
@@ -221,7 +215,7 @@ export class IntegrityAudit extends Construct {
           sid: 'UseJournalKey',
           actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
           resources: [key.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+          conditions: throughS3(this),
         }),
       );
     }

@@ -1,7 +1,5 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
-import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
@@ -10,7 +8,9 @@ import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { HandlerFunction } from '../private/handler-function';
+import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 
 /** Properties of `JournalPacks`. */
 export interface JournalPacksProps {
@@ -90,12 +90,7 @@ export class JournalPacks extends Construct {
           'over, and evidence neither written nor deleted (test/archive/journal-packs.test.ts).',
       })),
     );
-    new Rule(this, 'Schedule', {
-      description: 'Moves small messages of the mail journal into packs',
-      schedule: Schedule.rate(Duration.hours(1)),
-      // A run that failed is not repeated: the next one does its work.
-      targets: [new LambdaFunction(this.handler.function, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
-    });
+    callEvery(this, Duration.hours(1), this.handler.function, 'Moves small messages of the mail journal into packs');
   }
 
   /** Runs that came to their end; the sum over a period. */
@@ -159,7 +154,6 @@ export class JournalPacks extends Construct {
   }
 
   private statements(bucket: IBucket, folders: string[], key?: IKey): PolicyStatement[] {
-    const { region, urlSuffix } = Stack.of(this);
     const statements = [
       new PolicyStatement({
         sid: 'ListJournalAndPacks',
@@ -199,7 +193,7 @@ export class JournalPacks extends Construct {
           sid: 'UseJournalKey',
           actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
           resources: [key.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+          conditions: throughS3(this),
         }),
       );
     }

@@ -9,6 +9,7 @@ import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 import { decryptByS3, readFolder, useByS3 } from './archive-grants';
 import { EvidenceChain } from './evidence-chain';
 import { IntegrityAudit, IntegrityAuditOptions } from './integrity-audit';
@@ -275,13 +276,12 @@ export class MailJournal extends Construct {
       }),
     ];
     if (key) {
-      const { region, urlSuffix } = Stack.of(this);
       statements.push(
         new PolicyStatement({
           sid: 'EncryptJournal',
           actions: ['kms:GenerateDataKey'],
           resources: [key.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+          conditions: throughS3(this),
         }),
       );
     }

@@ -23,6 +23,7 @@ import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
 import { acknowledgeOneRegion, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { addTopicAlarm } from '../private/topic-alarm';
+import { throughS3 } from '../private/through-s3';
 import { allowReceiving } from '../security/key-policy';
 import { ActiveReceiptRuleSet } from './active-receipt-rule-set';
 import { MailDnsRecord } from './dns-record';
@@ -343,7 +344,6 @@ export class SesInbound extends Construct implements IInboundMail {
   }
 
   private nodeStatements(key: IKey): PolicyStatement[] {
-    const { region, urlSuffix } = Stack.of(this);
     const objects = (sid: string, folder: string, actions: string[]) =>
       new PolicyStatement({ sid, actions, resources: [this.bucket.arnForObjects(`${folder}/*`)] });
     return [
@@ -359,7 +359,7 @@ export class SesInbound extends Construct implements IInboundMail {
         sid: 'InboundMailKey',
         actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
         resources: [key.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+        conditions: throughS3(this),
       }),
     ];
   }

@@ -1,4 +1,4 @@
-import { Duration, Stack, Token } from 'aws-cdk-lib';
+import { Duration, Token } from 'aws-cdk-lib';
 import { Grant, IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
@@ -7,6 +7,7 @@ import { Construct } from 'constructs';
 import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
 import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
+import { throughS3 } from '../private/through-s3';
 import { IMailDirectory } from './mail-directory';
 
 /** Properties of `FileDirectory`. */
@@ -85,14 +86,13 @@ export class FileDirectory extends Construct implements IMailDirectory {
       // Without it S3 answers 403 for a file that is not there yet, which looks like a broken permission.
       Grant.addToPrincipal({ grantee, actions: ['s3:ListBucket'], resourceArns: [this.bucket.bucketArn] }),
     );
-    const { region, urlSuffix } = Stack.of(this);
     return this.encryptionKey
       ? grant.combine(
           Grant.addToPrincipal({
             grantee,
             actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
             resourceArns: [this.encryptionKey.keyArn],
-            conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+            conditions: throughS3(this),
           }),
         )
       : grant;
@@ -134,13 +134,12 @@ export class FileDirectory extends Construct implements IMailDirectory {
       }),
     ];
     if (this.encryptionKey) {
-      const { region, urlSuffix } = Stack.of(this);
       statements.push(
         new PolicyStatement({
           sid: 'DecryptUsers',
           actions: ['kms:Decrypt'],
           resources: [this.encryptionKey.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `s3.${region}.${urlSuffix}` } },
+          conditions: throughS3(this),
         }),
       );
     }

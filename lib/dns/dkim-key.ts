@@ -2,15 +2,16 @@ import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
-import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IHostedZone } from 'aws-cdk-lib/aws-route53';
-import { CfnRotationSchedule, Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
 import { HandlerFunction } from '../private/handler-function';
+import { rotateByFunction } from '../private/rotate-by-function';
 import { checkZoneHolds } from '../private/hosted-zone';
 import { readSecret, rotateSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -83,7 +84,8 @@ export class DkimKey extends Construct {
       statements: readSecret(this, this.secret),
     };
     this.handler = this.createHandler(props, overlap);
-    this.rotate(rotateAfter);
+    // The first rotation begins at once, and makes the first key.
+    rotateByFunction(this, { secret: this.secret, handler: this.handler, rotateAfter, immediately: true });
     this.retireDaily();
   }
 
@@ -154,22 +156,6 @@ export class DkimKey extends Construct {
         '(test/dns/dkim-key.test.ts).',
     });
     return handler;
-  }
-
-  private rotate(rotateAfter: Duration): void {
-    this.handler.function.addPermission('SecretsManager', {
-      principal: new ServicePrincipal('secretsmanager.amazonaws.com'),
-      sourceAccount: Stack.of(this).account,
-      sourceArn: this.secret.secretArn,
-    });
-    // The first rotation begins at once, and makes the first key.
-    const schedule = new CfnRotationSchedule(this, 'Rotation', {
-      secretId: this.secret.secretArn,
-      rotationLambdaArn: this.handler.function.functionArn,
-      rotationRules: { automaticallyAfterDays: rotateAfter.toDays() },
-      rotateImmediatelyOnUpdate: true,
-    });
-    schedule.node.addDependency(this.handler);
   }
 
   private retireDaily(): void {

@@ -1,14 +1,15 @@
-import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { CfnOutput, Duration, RemovalPolicy } from 'aws-cdk-lib';
 import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { ManagedPolicy, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { CfnRotationSchedule, Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
 import { parseCidrs } from '../private/cidr';
 import { HandlerFunction } from '../private/handler-function';
+import { rotateByFunction } from '../private/rotate-by-function';
 import { readSecret, rotateSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
 
@@ -86,7 +87,7 @@ export class RestoreAccess extends Construct {
         'secretsmanager:GetRandomPassword has no resource: it makes a random password and reads nothing ' +
         '(test/operations/restore-access.test.ts).',
     });
-    this.rotate(days);
+    rotateByFunction(this, { secret: this.secret, handler: this.handler, rotateAfter, immediately: false });
     new CfnOutput(this, 'SecretOutput', {
       value: this.secret.secretArn,
       description: "Password of mail-restore --login '{user}*mail-restore@operators'",
@@ -118,21 +119,6 @@ export class RestoreAccess extends Construct {
         'The password of mail-restore could not be rotated; the one in use stays good. Check first: the log of the ' +
         'function for the step that failed.',
     });
-  }
-
-  private rotate(automaticallyAfterDays: number): void {
-    this.handler.function.addPermission('SecretsManager', {
-      principal: new ServicePrincipal('secretsmanager.amazonaws.com'),
-      sourceAccount: Stack.of(this).account,
-      sourceArn: this.secret.secretArn,
-    });
-    const schedule = new CfnRotationSchedule(this, 'Rotation', {
-      secretId: this.secret.secretArn,
-      rotationLambdaArn: this.handler.function.functionArn,
-      rotationRules: { automaticallyAfterDays },
-      rotateImmediatelyOnUpdate: false,
-    });
-    schedule.node.addDependency(this.handler);
   }
 }
 

@@ -4,7 +4,8 @@ import { connect, parseDatabaseAddress } from '../../bin/users/sql-connection';
 import { SqlDirectory } from '../../bin/users/sql-directory';
 import { scramVerifier, UserFile } from '../../bin/users/user-file';
 import { addDomains, migrate, readMigrations } from '../../handlers/directory-schema/migrations';
-import { MIGRATIONS, postgresPrograms, PostgresServer } from '../support/postgres';
+import { MIGRATIONS, postgresPrograms } from '../../local/postgres';
+import { PostgresServer } from '../support/postgres';
 
 const PASSWORD = 'correct horse';
 const describeWithPostgres = postgresPrograms() ? describe : describe.skip;

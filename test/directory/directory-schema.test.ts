@@ -7,7 +7,8 @@ import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
 import { buildSync } from 'esbuild';
 import { type CloudFormationEnd, startCloudFormationEnd } from '../support/cloudformation';
 import { type MotoServer, startMotoServer } from '../support/moto-server';
-import { MIGRATIONS, postgresPrograms, PostgresServer } from '../support/postgres';
+import { MIGRATIONS, postgresPrograms } from '../../local/postgres';
+import { PostgresServer } from '../support/postgres';
 
 const installed = postgresPrograms() && spawnSync('moto_server', ['--version']).error === undefined;
 const describeWithBoth = installed ? describe : describe.skip;

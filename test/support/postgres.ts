@@ -1,20 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { addDomains, migrate, readMigrations } from '../../handlers/directory-schema/migrations';
-
-/** The schema's migrations. */
-export const MIGRATIONS = path.join(__dirname, '../../assets/directory/migrations');
-
-/** Folder of PostgreSQL's programs, where Debian has them; nothing when it is not installed. */
-export function postgresPrograms(): string | undefined {
-  const base = '/usr/lib/postgresql';
-  const versions = existsSync(base) ? readdirSync(base).sort((a, b) => Number(b) - Number(a)) : [];
-  return versions.map((version) => path.join(base, version, 'bin')).find((bin) => existsSync(path.join(bin, 'initdb')));
-}
+import { AS_POSTGRES, asOwner, MIGRATIONS, postgresPrograms } from '../../local/postgres';
 
 /** A PostgreSQL server of its own, with TLS, on a free port of the loopback; gone after `stop`. */
 export class PostgresServer {
@@ -24,7 +15,7 @@ export class PostgresServer {
     if (!bin) throw new Error('PostgreSQL is not installed');
     const folder = mkdtempSync(path.join(tmpdir(), 'postgres-'));
     // PostgreSQL wants no root.
-    const owner = process.getuid?.() === 0 ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups'] : [];
+    const owner = process.getuid?.() === 0 ? ['setpriv', ...AS_POSTGRES] : [];
     if (owner.length > 0) execFileSync('chown', ['postgres', folder]);
     const run = (command: string, ...args: string[]) => {
       const [program, ...rest] = [...owner, command, ...args];
@@ -101,15 +92,8 @@ export class PostgresServer {
   }
 
   /** Does something as the owner of all. */
-  public async asOwner<T>(work: (client: Client) => Promise<T>, database: string): Promise<T> {
-    const client = new Client({ host: this.folder, port: this.port, user: 'owner', database });
-    client.on('error', () => undefined);
-    await client.connect();
-    try {
-      return await work(client);
-    } finally {
-      await client.end();
-    }
+  public asOwner<T>(work: (client: Client) => Promise<T>, database: string): Promise<T> {
+    return asOwner({ host: this.folder, port: this.port, database }, work);
   }
 
   public async stop(): Promise<void> {

@@ -271,7 +271,7 @@ derive_environment() {
     MAIL_ALT_PATH="$MAIL_OLD_MAIL/%{user | domain}/%{user | username}"
   fi
   MAIL_OLD_MOUNT=${MAIL_OLD_MOUNT-managed}
-  derive_filter
+  derive_parts
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_LOGIN_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
@@ -299,8 +299,8 @@ derive_limits() {
     MAIL_SEND_PER_DOMAIN MAIL_SEND_EXEMPT
 }
 
-# What is on by choice: a folder of the bundle each, with packages and, but for database/, configuration of its own.
-derive_filter() {
+# What is on by choice: a folder of the bundle each, with packages, configuration of its own, or both.
+derive_parts() {
   MAIL_PARTS='' MAIL_MX_MILTERS='' MAIL_USER_MILTERS=''
   MAIL_GREYLISTING_ENABLED=false MAIL_VIRUS_SCAN_ENABLED=false MAIL_DEFER_UNSCANNED=false
   if [[ -n ${MAIL_DKIM_SECRET:-}${MAIL_FILTERING:-} ]]; then

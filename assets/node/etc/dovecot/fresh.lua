@@ -23,7 +23,9 @@ end
 
 function auth_passdb_lookup(request)
   local protocol = request.protocol
-  if protocol == "lmtp" or protocol == "smtp" or is_fresh() then return dovecot.auth.PASSDB_RESULT_NEXT, nil end
+  -- What another node passed on it has asked about. Not by `skip = authenticated`: who brings a token is that from the start.
+  local by_master = (request.master_user or "") ~= ""
+  if by_master or protocol == "lmtp" or protocol == "smtp" or is_fresh() then return dovecot.auth.PASSDB_RESULT_NEXT, nil end
   local why = request.user .. " put off: the directory has not answered for more than " .. settings.stale_after .. " s"
   local mechanism = (request.mechanism or ""):upper()
   if mechanism == "OAUTHBEARER" or mechanism == "XOAUTH2" then
