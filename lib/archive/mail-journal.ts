@@ -8,6 +8,7 @@ import { Construct } from 'constructs';
 import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWhole } from '../private/check-whole';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { throughS3 } from '../private/through-s3';
 import { decryptByS3, readFolder, useByS3 } from './archive-grants';
@@ -119,8 +120,11 @@ export class MailJournal extends Construct {
     super(scope, id);
     const waitingMax = props.waitingMax ?? Size.gibibytes(20);
     this.waitingAlarm = props.waitingAlarm ?? Duration.minutes(15);
-    checkWhole('waitingMax', waitingMax.toMebibytes({ rounding: SizeRoundingBehavior.NONE }), 64, 'MiB');
-    checkWhole('waitingAlarm', this.waitingAlarm.toMinutes({ integral: false }), 5, 'minutes');
+    checkWhole('waitingMax', waitingMax.toMebibytes({ rounding: SizeRoundingBehavior.NONE }), {
+      min: 64,
+      unit: 'MiB',
+    });
+    checkWhole('waitingAlarm', this.waitingAlarm.toMinutes({ integral: false }), { min: 5, unit: 'minutes' });
     this.clusterName = props.clusterName ?? Stack.of(this).stackName;
 
     const { bucket } = props;
@@ -286,11 +290,5 @@ export class MailJournal extends Construct {
       );
     }
     return statements;
-  }
-}
-
-function checkWhole(name: string, value: number, min: number, unit: string): void {
-  if (!Number.isInteger(value) || value < min) {
-    throw new Error(`${name} must be whole ${unit}, ${min} or more, got ${value}; raise ${name}`);
   }
 }

@@ -20,6 +20,7 @@ import { Construct } from 'constructs';
 import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWhole, checkWholeDays } from '../private/check-whole';
 import { pinFlags } from '../private/pin-flags';
 import { acknowledgeOneRegion, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -387,12 +388,6 @@ function checkProps(props: SesInboundProps, quarantineFor: Duration, waitingAlar
   if (props.ruleSet && props.takeOver !== undefined) {
     throw new Error('takeOver is for a new rule set, got ruleSet, which must be active; remove takeOver');
   }
-  checkWhole('quarantineFor', quarantineFor.toDays({ integral: false }), 1, 'days');
-  checkWhole('waitingAlarm', waitingAlarm.toMinutes({ integral: false }), 5, 'minutes');
-}
-
-function checkWhole(name: string, value: number, min: number, unit: string): void {
-  if (!Number.isInteger(value) || value < min) {
-    throw new Error(`${name} must be whole ${unit}, ${min} or more, got ${value}; raise ${name}`);
-  }
+  checkWholeDays('quarantineFor', quarantineFor, 1);
+  checkWhole('waitingAlarm', waitingAlarm.toMinutes({ integral: false }), { min: 5, unit: 'minutes' });
 }

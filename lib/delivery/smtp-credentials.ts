@@ -1,10 +1,12 @@
 import { CustomResource, Duration, RemovalPolicy } from 'aws-cdk-lib';
-import { Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import { Group, ManagedPolicy, PolicyStatement, User } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
+import { checkWholeDays } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
+import { rotationFailures } from '../private/rotate-by-function';
 import { readSecret, writeSecret } from '../private/secret-access';
 
 /** Properties of `SmtpCredentials`. */
@@ -46,10 +48,8 @@ export class SmtpCredentials extends Construct {
 
   constructor(scope: Construct, id: string, props: SmtpCredentialsProps) {
     super(scope, id);
-    const days = (props.rotateAfter ?? Duration.days(45)).toDays({ integral: false });
-    if (!Number.isInteger(days) || days < 1 || days > 365) {
-      throw new Error(`rotateAfter must be 1 to 365 whole days, got ${days} days`);
-    }
+    const rotateAfter = props.rotateAfter ?? Duration.days(45);
+    checkWholeDays('rotateAfter', rotateAfter, 1, 365);
     const senders = new Group(this, 'Senders', {
       managedPolicies: [
         new ManagedPolicy(this, 'Policy', {
@@ -76,7 +76,7 @@ export class SmtpCredentials extends Construct {
     this.filledSecretArn = credentials.ref;
     const rotation = secret.addRotationSchedule('Rotation', {
       rotationLambda: this.handler.function,
-      automaticallyAfter: Duration.days(days),
+      automaticallyAfter: rotateAfter,
       // It is filled before.
       rotateImmediatelyOnUpdate: false,
     });
@@ -85,7 +85,7 @@ export class SmtpCredentials extends Construct {
 
   /** Runs that failed: rotations, which leave the login in use as it is. */
   public metricFailures(options?: MetricOptions): Metric {
-    return this.handler.function.metricErrors({ statistic: Stats.SUM, ...options });
+    return rotationFailures(this.handler, options);
   }
 
   private createHandler({ encryptionKey, smtpHost }: SmtpCredentialsProps): HandlerFunction {

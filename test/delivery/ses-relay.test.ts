@@ -201,7 +201,7 @@ test.each<[Partial<SesRelayProps>, string]>([
     'verifiedDomains must be among the mail domains (example.com), got example.net; remove it',
   ],
   [{ mailFromSubdomain: 'a.b' }, 'mailFromSubdomain must be one lower-case label such as bounce, got a.b'],
-  [{ rotateAfter: Duration.hours(36) }, 'rotateAfter must be 1 to 365 whole days, got 1.5 days'],
+  [{ rotateAfter: Duration.hours(36) }, 'rotateAfter must be 1 to 365 whole days, got 1.5'],
 ])('fails when it is given %j', (props, message) => {
   expect(() => relayIn(testStack(), props)).toThrow(message);
 });
