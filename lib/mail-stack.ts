@@ -783,15 +783,23 @@ export class MailStack extends Stack {
   }
 }
 
+/** 253 characters, 63 between dots (RFC 1035). */
+const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/;
+
 function checkProps(props: MailStackProps, stack: Stack): void {
   for (const [name, value] of [
     ['domain', props.domain],
     ...(props.additionalDomains ?? []).map((domain) => ['additionalDomains', domain]),
     ['hostname', props.hostname ?? `mail.${props.domain}`],
   ]) {
-    if (!Token.isUnresolved(value) && !/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/.test(value)) {
+    if (!Token.isUnresolved(value) && !DOMAIN.test(value)) {
       throw new Error(`${name} must be a lower-case domain such as mail.example.com, got ${JSON.stringify(value)}`);
     }
+  }
+  const domains = [props.domain, ...(props.additionalDomains ?? [])];
+  const twice = domains.find((domain, index) => domains.indexOf(domain) !== index);
+  if (twice !== undefined) {
+    throw new Error(`additionalDomains must name other domains, each once, got ${twice} twice; remove one`);
   }
   props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention);
   props.retention?.checkBackupLock('backup.lock', props.backup?.lock?.configuration);

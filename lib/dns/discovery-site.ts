@@ -17,6 +17,7 @@ import { ApiGatewayv2DomainProperties } from 'aws-cdk-lib/aws-route53-targets';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { ISingleSignOn } from '../directory';
+import { checkCommonName } from '../private/common-name';
 import { HandlerFunction } from '../private/handler-function';
 import { zoneThatHolds } from '../private/hosted-zone';
 import { MailDnsSettings } from './mail-dns-settings';
@@ -136,6 +137,9 @@ export class DiscoverySite extends Construct {
     const scope = new Construct(this, domain);
     const labels = siteLabels(settings);
     const [first, ...others] = labels.map((label) => `${label}.${domain}`);
+    if (!props.certificate) {
+      checkCommonName('domains', first);
+    }
     const certificate =
       props.certificate ??
       new Certificate(scope, 'Certificate', {
