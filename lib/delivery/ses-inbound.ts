@@ -101,9 +101,12 @@ export class SesInbound extends Construct implements IInboundMail {
     const { region } = Stack.of(this);
     this.mailExchanger = `inbound-smtp.${region}.amazonaws.com`;
 
-    const ruleSet = props.ruleSet ?? new ReceiptRuleSet(this, 'RuleSet');
-    const rulesArn = this.arnOfRules(ruleSet);
-    allowReceiving(this, props.encryptionKey, rulesArn);
+    const active = activeRuleSet(this, props);
+    const ruleSet = active ?? new ReceiptRuleSet(this, 'RuleSet');
+    const rulesArn = this.arnOfRules(ruleSet.receiptRuleSetName);
+    // The policy of another stack's key must not name what this stack makes.
+    const isOurKey = Stack.of(props.encryptionKey) === Stack.of(this);
+    allowReceiving(this, props.encryptionKey, isOurKey ? rulesArn : this.arnOfRules('*'));
     this.bucket = this.createBucket(props, quarantineFor, rulesArn);
     this.deadLetterQueue = this.createQueue('DeadLetters');
     this.queue = this.createQueue('Queue', this.deadLetterQueue);
@@ -115,14 +118,14 @@ export class SesInbound extends Construct implements IInboundMail {
     this.rule = this.createRule(ruleSet, topic, props);
     // SES tries bucket and topic when the rule is made, and tells of mail from then on.
     this.rule.node.addDependency(this.bucket, topic, this.queue, subscription);
-    if (!props.ruleSet) {
-      const active = new ActiveReceiptRuleSet(this, 'Active', {
+    if (!active) {
+      const activation = new ActiveReceiptRuleSet(this, 'Active', {
         ruleSet,
         takeOver: props.takeOver,
         encryptionKey: props.encryptionKey,
       });
       // Mail that came before the rule would be refused.
-      active.node.addDependency(this.rule);
+      activation.node.addDependency(this.rule);
     }
     this.configuration = {
       environment: {
@@ -219,9 +222,9 @@ export class SesInbound extends Construct implements IInboundMail {
     });
   }
 
-  private arnOfRules(ruleSet: IReceiptRuleSet): string {
+  private arnOfRules(ruleSetName: string): string {
     const { partition, region, account } = Stack.of(this);
-    return `arn:${partition}:ses:${region}:${account}:receipt-rule-set/${ruleSet.receiptRuleSetName}:receipt-rule/*`;
+    return `arn:${partition}:ses:${region}:${account}:receipt-rule-set/${ruleSetName}:receipt-rule/*`;
   }
 
   /** @see https://docs.aws.amazon.com/ses/latest/dg/receiving-email-permissions.html */
@@ -366,6 +369,12 @@ export class SesInbound extends Construct implements IInboundMail {
   }
 }
 
+function activeRuleSet(scope: Construct, { ruleSet, ruleSetName }: SesInboundProps): IReceiptRuleSet | undefined {
+  return ruleSetName === undefined
+    ? ruleSet
+    : ReceiptRuleSet.fromReceiptRuleSetName(scope, 'ImportedRuleSet', ruleSetName);
+}
+
 function checkProps(props: SesInboundProps, quarantineFor: Duration, waitingAlarm: Duration): void {
   const { domains, recipients, verifiedDomains = [] } = props;
   if (domains.length === 0) {
@@ -385,7 +394,10 @@ function checkProps(props: SesInboundProps, quarantineFor: Duration, waitingAlar
       throw new Error(`${field} must be of the mail domains (${domains.join(', ')}), got ${stranger}; remove it`);
     }
   }
-  if (props.ruleSet && props.takeOver !== undefined) {
+  if (props.ruleSet && props.ruleSetName !== undefined) {
+    throw new Error('ruleSet and ruleSetName are both set; remove one');
+  }
+  if ((props.ruleSet || props.ruleSetName !== undefined) && props.takeOver !== undefined) {
     throw new Error('takeOver is for a new rule set, got ruleSet, which must be active; remove takeOver');
   }
   checkWholeDays('quarantineFor', quarantineFor, 1);

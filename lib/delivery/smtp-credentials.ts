@@ -6,7 +6,7 @@ import { ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { checkWholeDays } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
-import { rotationFailures } from '../private/rotate-by-function';
+import { rotateByFunction, rotationFailures } from '../private/rotate-by-function';
 import { readSecret, writeSecret } from '../private/secret-access';
 
 /** Properties of `SmtpCredentials`. */
@@ -74,13 +74,9 @@ export class SmtpCredentials extends Construct {
       properties: { UserName: this.user.userName, SecretArn: secret.secretArn },
     });
     this.filledSecretArn = credentials.ref;
-    const rotation = secret.addRotationSchedule('Rotation', {
-      rotationLambda: this.handler.function,
-      automaticallyAfter: rotateAfter,
-      // It is filled before.
-      rotateImmediatelyOnUpdate: false,
-    });
-    rotation.node.addDependency(credentials);
+    // Not secret.addRotationSchedule(): it names the function's role in the key's policy, which may be of another stack.
+    const rotation = rotateByFunction(this, { secret, handler: this.handler, rotateAfter, immediately: false });
+    rotation.node.addDependency(credentials); // it is filled before
   }
 
   /** Runs that failed: rotations, which leave the login in use as it is. */

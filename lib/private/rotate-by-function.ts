@@ -19,7 +19,7 @@ export interface RotationOptions {
 }
 
 /** Has Secrets Manager rotate a secret by a function, which it alone may call, and for this account alone. */
-export function rotateByFunction(scope: Construct, options: RotationOptions): void {
+export function rotateByFunction(scope: Construct, options: RotationOptions): CfnRotationSchedule {
   const { secret, handler, rotateAfter, immediately } = options;
   handler.function.addPermission('SecretsManager', {
     principal: new ServicePrincipal('secretsmanager.amazonaws.com'),
@@ -33,6 +33,7 @@ export function rotateByFunction(scope: Construct, options: RotationOptions): vo
     rotateImmediatelyOnUpdate: immediately,
   });
   schedule.node.addDependency(handler);
+  return schedule;
 }
 
 /** Steps of rotations that failed. Sum over an hour. */
