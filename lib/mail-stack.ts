@@ -319,12 +319,19 @@ export interface MailStackProps extends StackProps, FleetOptions {
  * itself is protected from deletion by default.
  */
 export class MailStack extends Stack {
+  /** VPC, subnets, flow logs. */
   public readonly network: MailNetwork;
+  /** Who may reach what: security groups, limits. */
   public readonly access: MailAccess;
+  /** Balancer, its addresses, listeners and DNS record. */
   public readonly edge: MailEdge;
+  /** Nodes. */
   public readonly fleet: MailFleet;
+  /** Mail, indexes and queues. */
   public readonly store: IMailStore;
+  /** Users. */
   public readonly directory: IMailDirectory;
+  /** Bucket for archived mail. */
   public readonly archive: MailArchive;
 
   /** Networks that are refused; nothing unless asked for. */
@@ -368,10 +375,15 @@ export class MailStack extends Stack {
   /** Login of `mail-restore`; nothing unless asked for. */
   public readonly restoreAccess?: RestoreAccess;
 
+  /** Who serves whom, as nodes agree on it. */
   public readonly leases: LeaseTable;
+  /** Alarms on nodes, balancer and store; other parts have their own. */
   public readonly alarms: MailAlarms;
+  /** Zone of the host name. */
   public readonly hostedZone: IHostedZone;
+  /** Key of everything at rest. */
   public readonly encryptionKey: IKey;
+  /** Where alarms go. */
   public readonly alarmTopic: ITopic;
 
   /** Size that `demand` asks for, with what it costs. */

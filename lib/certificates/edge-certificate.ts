@@ -32,6 +32,7 @@ export interface EdgeCertificateProps {
  * @throws when the name is longer than a certificate can have it
  */
 export class EdgeCertificate extends Construct {
+  /** Certificate for TLS listeners. */
   public readonly certificate: ICertificate;
 
   constructor(scope: Construct, id: string, props: EdgeCertificateProps) {

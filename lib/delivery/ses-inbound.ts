@@ -85,7 +85,9 @@ export class SesInbound extends Construct implements IInboundMail {
   /** Records to publish for those new identities that no zone was given for. */
   public readonly records: MailDnsRecord[] = [];
 
+  /** What nodes need to fetch mail. */
   public readonly configuration: NodeConfiguration;
+  /** Name for MX records. */
   public readonly mailExchanger: string;
 
   private readonly clusterName: string;

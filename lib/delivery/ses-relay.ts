@@ -81,6 +81,7 @@ export class SesRelay extends Construct implements IOutboundRelay {
   /** The nodes' login. */
   public readonly credentials: SmtpCredentials;
 
+  /** What nodes need to send through SES. */
   public readonly configuration: NodeConfiguration;
 
   constructor(scope: Construct, id: string, props: SesRelayProps) {

@@ -38,7 +38,9 @@ export interface SmtpCredentialsProps {
  * @see https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html
  */
 export class SmtpCredentials extends Construct {
+  /** Whose keys the logins are. */
   public readonly user: User;
+  /** The login: `{"username", "password"}`. */
   public readonly secret: ISecret;
 
   /** ARN of the secret, known only when it is filled. */

@@ -60,6 +60,7 @@ export interface DiscoverySiteProps {
  * Costs nothing while nobody asks; 1 USD for a million requests, and 100 requests a second at most.
  */
 export class DiscoverySite extends Construct {
+  /** What answers. */
   public readonly api: HttpApi;
 
   constructor(scope: Construct, id: string, props: DiscoverySiteProps) {

@@ -135,8 +135,11 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   /** What nodes are made of, one for each group. */
   public readonly launchTemplates: LaunchTemplate[];
 
+  /** Role of nodes. */
   public readonly role: IRole;
+  /** Of the security group of nodes. */
   public readonly connections: Connections;
+  /** The role of nodes. */
   public readonly grantPrincipal: IPrincipal;
 
   /** Dimension `Cluster` of the agent's metrics. */
@@ -145,7 +148,9 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   /** Client connections that a node is sized for. */
   public readonly connectionsPerNode: number;
 
+  /** Fewest nodes; with shards as many as shards. */
   public readonly minNodes: number;
+  /** Most nodes. */
   public readonly maxNodes: number;
 
   /** Time that a new node has from its start until it must be healthy. */

@@ -84,6 +84,7 @@ export interface NodeTemplateProps {
  * @throws on environment values that could not be written to a node, and at synthesis when user data grew too long
  */
 export class NodeTemplate extends Construct {
+  /** The launch template. */
   public readonly launchTemplate: LaunchTemplate;
 
   constructor(scope: Construct, id: string, props: NodeTemplateProps) {

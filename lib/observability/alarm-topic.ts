@@ -33,6 +33,7 @@ export interface AlarmTopicProps {
  * @throws when `email` is not an address
  */
 export class AlarmTopic extends Construct {
+  /** The topic, new or brought. */
   public readonly topic: ITopic;
 
   constructor(scope: Construct, id: string, props: AlarmTopicProps = {}) {

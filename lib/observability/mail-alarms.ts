@@ -87,6 +87,7 @@ const SIGNS_OF_BAD_NODES = ['NodesNotReady', 'MembersLow', 'LeaseLost', 'QueueLo
  * @throws when a threshold is such that its alarm would always or never go off
  */
 export class MailAlarms extends Construct {
+  /** Where they go. */
   public readonly topic: ITopic;
 
   /** Alarms by construct id, such as `CpuHigh`. */

@@ -104,7 +104,9 @@ export interface MailBackupProps extends MailBackupOptions {
  * @throws when a period is not whole days, or shorter than the lock allows
  */
 export class MailBackup extends Construct {
+  /** Where backups are. */
   public readonly vault: BackupVault;
+  /** When they are made, and how long they are kept. */
   public readonly plan: BackupPlan;
 
   /** ARN of the plan of the weekly restore test, which events of its restores name. */
