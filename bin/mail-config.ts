@@ -15,6 +15,7 @@ import {
   checkAllow,
   checkBlockLists,
   checkFiltering,
+  checkJournal,
   checkNetworkFirewall,
   checkNodeCertificate,
   checkOperators,
@@ -428,10 +429,11 @@ export interface MailConfig {
   readonly archiveLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number };
 
   /**
-   * Whether a copy of every message, inwards and outwards, is stored in the archive, with signed evidence; docs/journal.md.
+   * Whether a copy of every message, inwards and outwards, is stored in the archive, with signed evidence; docs/journal.md. `sealed`
+   * encrypts each for those whose it is, so that their mail can be erased although `archiveLock` keeps it.
    * @default false
    */
-  readonly journal?: boolean;
+  readonly journal?: boolean | { readonly sealed?: boolean };
 
   /**
    * A login by which `mail-restore` opens every mailbox, docs/restore.md: from these IPv4 ranges only. `rotateDays` is the age at which
@@ -557,7 +559,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
     lateMinutes: optional(integer(4, 1440)),
   }),
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
-  journal: isBoolean,
+  journal: checkJournal,
   restoreAccess: record({ sources: listOf(isString), rotateDays: optional(integer(1, 1000)) }),
   retention: listOf(oneOf(['gdpr', 'us', 'mlps3', 'iso27001'])),
   alarmEmail: matches(EMAIL, 'an address such as ops@example.net'),

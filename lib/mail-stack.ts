@@ -469,6 +469,7 @@ export class MailStack extends Stack {
         bucket: this.archive.bucket,
         encryptionKey: this.archive.encryptionKey,
         logEncryptionKey: this.encryptionKey,
+        accessLogsBucket,
       });
     const copied = {
       bucket: this.archive.bucket,
@@ -772,14 +773,14 @@ export class MailStack extends Stack {
         'journal.packs must be off where archiveLock keeps the originals, which would then be paid for twice; remove one',
       );
     }
-    if (isLocked && journal?.packs === undefined) {
+    if (isLocked && journal?.packs === undefined && !journal?.sealed) {
       Annotations.of(this).addInfoV2(
         'cdk-mail-platform:noPacks',
         'small messages of the journal stay single objects, because archiveLock keeps them (docs/journal.md, "Packs")',
       );
     }
     const kept = retention?.longest(RetentionSubject.JOURNAL)?.toDays() ?? Infinity;
-    return journal?.packs ?? (!isLocked && !archiveBucket && kept >= 365);
+    return journal?.packs ?? (!isLocked && !journal?.sealed && !archiveBucket && kept >= 365);
   }
 }
 
@@ -793,7 +794,7 @@ function checkProps(props: MailStackProps, stack: Stack): void {
       throw new Error(`${name} must be a lower-case domain such as mail.example.com, got ${JSON.stringify(value)}`);
     }
   }
-  props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention);
+  props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention, props.journal?.sealed);
   props.retention?.checkBackupLock('backup.lock', props.backup?.lock?.configuration);
   if (props.vpc && props.vpcId) {
     throw new Error('vpc and vpcId are both set; remove one');

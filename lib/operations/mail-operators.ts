@@ -295,7 +295,10 @@ export class MailOperators extends Construct {
         sid: 'NoMail',
         effect: Effect.DENY,
         actions: ['s3:GetObject', 's3:GetObjectVersion'],
-        resources: ['journal/*', 'packs/*'].map((folder) => archive.bucket.arnForObjects(folder)),
+        resources: [
+          ...['journal/*', 'packs/*'].map((folder) => archive.bucket.arnForObjects(folder)),
+          ...(journal?.keys ? [journal.keys.bucket.arnForObjects('private/*')] : []),
+        ],
       }),
       new PolicyStatement({
         sid: 'NoSecrets',

@@ -34,6 +34,10 @@ export function addOutputs(stack: MailStack): void {
     );
   }
   output(stack, 'ArchiveBucketName', stack.archive.bucket.bucketName, 'Archived mail');
+  if (stack.journal?.keys) {
+    const { bucketName } = stack.journal.keys.bucket;
+    output(stack, 'JournalKeysBucketName', bucketName, 'Keys of the journal: mail-erase finish --keys s3://<this>');
+  }
   output(stack, 'StoreId', stack.store.storeId, 'Mail, indexes and queues');
   output(stack, 'AlarmTopicArn', stack.alarmTopic.topicArn, 'Where alarms go; subscribe to it');
 }

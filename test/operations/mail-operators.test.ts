@@ -227,6 +227,21 @@ describe('rights', () => {
   });
 });
 
+test('of a sealed journal operators open messages and destroy keys by choice; auditors read no key', () => {
+  const template = Template.fromStack(mailStack(everything, { journal: { sealed: true } }));
+  const keys = '<JournalKeysBucket>';
+  const given = rights(template, 'Operator');
+  expect(given['s3:DeleteObjectVersion']).toEqual(expect.arrayContaining([`${keys}/private/*`, `${keys}/public/*`]));
+  expect(given['s3:GetObject']).toContain(`${keys}/private/*`);
+  expect(given['kms:Decrypt']).toEqual([KEY, '<JournalKeysKey>'].sort());
+  expect(given['s3:PutObject'].filter((resource) => resource.startsWith(keys))).toEqual([]);
+  for (const action of ['s3:GetObject', 's3:GetObjectVersion']) {
+    expect(rights(template, 'Auditor', 'Deny')[action]).toContain(`${keys}/private/*`);
+  }
+  const none = rights(Template.fromStack(mailStack(everybody, { journal: { sealed: true } })), 'Operator');
+  expect(JSON.stringify(none)).not.toContain(keys);
+});
+
 test('erasing and getting mail back are rights that operators have by choice', () => {
   const template = Template.fromStack(mailStack(everything));
   const more = Object.entries(withoutLogs(rights(template, 'Operator'))).filter(([action]) => !(action in OPERATE));

@@ -136,6 +136,7 @@ load_environment() {
   if [[ -n ${MAIL_JOURNAL_BUCKET:-} ]]; then
     check_key MAIL_JOURNAL_BUCKET '[a-z0-9.-]+'
     check_key MAIL_JOURNAL_WAITING_MAX '[1-9][0-9]*'
+    check_optional_key MAIL_JOURNAL_KEYS '[a-z0-9.-]+'
   fi
   if [[ -n ${MAIL_RESTORE_SECRET:-} ]]; then
     check_key MAIL_RESTORE_SECRET '.+'
@@ -317,6 +318,7 @@ derive_parts() {
     [[ $MAIL_FILTER_OUTAGE != defer ]] || MAIL_DEFER_UNSCANNED=true
   fi
   [[ -z ${MAIL_RESTORE_SECRET:-} ]] || MAIL_PARTS+=' restoring'
+  [[ -z ${MAIL_JOURNAL_KEYS:-} ]] || MAIL_PARTS+=' sealing'
   [[ $MAIL_DIRECTORY != sql ]] || MAIL_PARTS+=' database'
   # Mail that SES takes.
   MAIL_INBOUND_TRANSPORT='' MAIL_FOREIGN_HEADERS=''
