@@ -10,6 +10,7 @@ import { Progress } from '../local/progress';
 import { Crew } from './load/crew';
 import type { Mechanism } from './load/job';
 import { Results, type Sample } from './report';
+import { run } from './run';
 import { enrol, makeAccounts } from './servers/accounts';
 import { bootDirectories } from './servers/directories';
 import { endpointOf, startCluster, type Variant } from './servers/servers';
@@ -79,10 +80,4 @@ function reportLogins(samples: Sample[]): void {
   console.log(`\n${JSON.stringify(Object.fromEntries(compared))}`);
 }
 
-main().then(
-  () => process.exit(0),
-  (error: Error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+run(main);

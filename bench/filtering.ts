@@ -9,6 +9,7 @@ import { prepare } from '../local/prepare';
 import { Progress } from '../local/progress';
 import { Crew } from './load/crew';
 import { Results, type Sample } from './report';
+import { run } from './run';
 import { makeAccounts, enrol } from './servers/accounts';
 import { bootFilterNode } from './servers/filters';
 import { endpointOf, startCluster, type Variant } from './servers/servers';
@@ -71,10 +72,4 @@ function reportCosts(samples: Sample[]): void {
   console.log(`\n${JSON.stringify({ deliveries, cpuMs })}`);
 }
 
-main().then(
-  () => process.exit(0),
-  (error: Error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+run(main);

@@ -12,6 +12,7 @@ import { Progress } from '../local/progress';
 import { cpuSeconds, memoryBytes, proportionalBytes } from './control-group';
 import { ask } from './load/ask';
 import type { IdleState } from './load/idle-worker';
+import { run } from './run';
 import { enrol, makeAccounts } from './servers/accounts';
 import { endpointOf, startCluster } from './servers/servers';
 import { significant } from './statistics';
@@ -117,10 +118,4 @@ async function memoryOf(machine: string): Promise<{ pss: number; group?: number 
 
 const seconds = (number: number) => new Promise((resolve) => setTimeout(resolve, number * 1000));
 
-main().then(
-  () => process.exit(0),
-  (error: Error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+run(main);

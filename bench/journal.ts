@@ -11,6 +11,7 @@ import { sleep, waitFor } from '../local/run';
 import { percentile } from '../test/failures/attendance';
 import { message } from './load/message';
 import { SmtpSession } from './load/smtp-session';
+import { run } from './run';
 import { enrol, makeAccounts } from './servers/accounts';
 import { endpointOf, startCluster } from './servers/servers';
 import { SinkS3 } from './servers/sink-s3';
@@ -131,10 +132,4 @@ async function deliver(cluster: LocalCluster, node: LocalNode, to: string[]): Pr
   });
 }
 
-main().then(
-  () => process.exit(0),
-  (error: Error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+run(main);

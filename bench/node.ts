@@ -8,6 +8,7 @@ import { Progress } from '../local/progress';
 import { Crew } from './load/crew';
 import { JOB_KINDS } from './load/job';
 import { report } from './report';
+import { run } from './run';
 import { startServers, type Variant } from './servers/servers';
 import { LOAD_OPTIONS, takeTurns } from './turns';
 
@@ -51,10 +52,4 @@ async function fill(crew: Crew, variant: Variant): Promise<void> {
   await crew.perform({ ...job, kind: 'logins', seconds: 8 });
 }
 
-main().then(
-  () => process.exit(0),
-  (error: Error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+run(main);

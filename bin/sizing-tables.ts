@@ -1,23 +1,12 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
 import { connectionsPerNode, machineOf, nodeLimits, sizeFor } from '../lib';
+import { DocPage, markdownTable } from './doc-page';
 
-/** The page that holds the tables, each between `<!-- name -->` and `<!-- end -->`. */
-export const SIZING_PAGE = join(__dirname, '..', 'docs', 'sizing.md');
+/** docs/sizing.md, whose tables are made from `sizeFor` and `nodeLimits`. */
+export const SIZING_PAGE = new DocPage('sizing.md', { clusters, cost, nodes });
 
 const USERS = [10, 100, 500, 2000, 10_000, 100_000, 1_000_000];
 const INSTANCE_TYPES = ['t4g.medium', 'm7g.large', 'm7g.xlarge', 'm7g.2xlarge', 'm7g.4xlarge'];
-
-const TABLES: { [name: string]: () => string } = { clusters, cost, nodes };
-
-/** The page with its tables made anew from `sizeFor` and `nodeLimits`. */
-export function withTables(page: string): string {
-  return page.replace(
-    /<!-- (\w+) -->[\s\S]*?<!-- end -->/g,
-    (_all, name: string) => `<!-- ${name} -->\n${TABLES[name]()}\n<!-- end -->`,
-  );
-}
 
 function clusters(): string {
   const rows = USERS.map((users) => {
@@ -71,9 +60,11 @@ function nodes(): string {
 }
 
 function table(head: string[], rows: string[][]): string {
-  return [head, head.map((_name, index) => (index === 0 ? '---' : '--:')), ...rows]
-    .map((cells) => `| ${cells.join(' | ')} |`)
-    .join('\n');
+  return markdownTable(
+    head,
+    head.map((_name, index) => (index === 0 ? '---' : '--:')),
+    rows,
+  );
 }
 
 /** Whole, with a blank between thousands. */
@@ -82,5 +73,5 @@ function number(value: number): string {
 }
 
 if (require.main === module) {
-  writeFileSync(SIZING_PAGE, withTables(readFileSync(SIZING_PAGE, 'utf8')));
+  SIZING_PAGE.write();
 }

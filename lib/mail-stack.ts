@@ -319,12 +319,19 @@ export interface MailStackProps extends StackProps, FleetOptions {
  * itself is protected from deletion by default.
  */
 export class MailStack extends Stack {
+  /** VPC, subnets, flow logs. */
   public readonly network: MailNetwork;
+  /** Who may reach what: security groups, limits. */
   public readonly access: MailAccess;
+  /** Balancer, its addresses, listeners and DNS record. */
   public readonly edge: MailEdge;
+  /** Nodes. */
   public readonly fleet: MailFleet;
+  /** Mail, indexes and queues. */
   public readonly store: IMailStore;
+  /** Users. */
   public readonly directory: IMailDirectory;
+  /** Bucket for archived mail. */
   public readonly archive: MailArchive;
 
   /** Networks that are refused; nothing unless asked for. */
@@ -368,10 +375,15 @@ export class MailStack extends Stack {
   /** Login of `mail-restore`; nothing unless asked for. */
   public readonly restoreAccess?: RestoreAccess;
 
+  /** Who serves whom, as nodes agree on it. */
   public readonly leases: LeaseTable;
+  /** Alarms on nodes, balancer and store; other parts have their own. */
   public readonly alarms: MailAlarms;
+  /** Zone of the host name. */
   public readonly hostedZone: IHostedZone;
+  /** Key of everything at rest. */
   public readonly encryptionKey: IKey;
+  /** Where alarms go. */
   public readonly alarmTopic: ITopic;
 
   /** Size that `demand` asks for, with what it costs. */
@@ -784,15 +796,23 @@ export class MailStack extends Stack {
   }
 }
 
+/** 253 characters, 63 between dots (RFC 1035). */
+const DOMAIN = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/;
+
 function checkProps(props: MailStackProps, stack: Stack): void {
   for (const [name, value] of [
     ['domain', props.domain],
     ...(props.additionalDomains ?? []).map((domain) => ['additionalDomains', domain]),
     ['hostname', props.hostname ?? `mail.${props.domain}`],
   ]) {
-    if (!Token.isUnresolved(value) && !/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/.test(value)) {
+    if (!Token.isUnresolved(value) && !DOMAIN.test(value)) {
       throw new Error(`${name} must be a lower-case domain such as mail.example.com, got ${JSON.stringify(value)}`);
     }
+  }
+  const domains = [props.domain, ...(props.additionalDomains ?? [])];
+  const twice = domains.find((domain, index) => domains.indexOf(domain) !== index);
+  if (twice !== undefined) {
+    throw new Error(`additionalDomains must name other domains, each once, got ${twice} twice; remove one`);
   }
   props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention, props.journal?.sealed);
   props.retention?.checkBackupLock('backup.lock', props.backup?.lock?.configuration);

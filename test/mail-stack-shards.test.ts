@@ -147,7 +147,7 @@ test.each<[string, Partial<MailStackProps>, string]>([
   [
     'old mail is half a day old',
     { storage: MailStorage.ebs({ oldMailAfter: Duration.hours(12) }), mailboxFormat: MailboxFormat.SDBOX },
-    'oldMailAfter must be whole days, 1 or more, got 0.5 days',
+    'oldMailAfter must be whole days, 1 or more, got 0.5; raise oldMailAfter',
   ],
   ['the drain is too short', { drainTimeout: Duration.seconds(10) }, 'drainTimeout must be 30 to 6900 seconds'],
 ])('fails when %s', (_name, props, message) => {

@@ -483,6 +483,22 @@ function isFalseAlarm({ Rule, Message }: LintFinding): boolean {
 test.each<[string, Partial<MailStackProps>, string]>([
   ['the domain is none', { domain: 'Example' }, 'domain must be a lower-case domain'],
   ['the host name is none', { hostname: 'mail' }, 'hostname must be a lower-case domain'],
+  ['a label is longer than DNS allows', { domain: `${'a'.repeat(64)}.com` }, 'domain must be a lower-case domain'],
+  [
+    'the host name is longer than a certificate can say',
+    { domain: `${'a'.repeat(60)}.com` },
+    'hostname must have 64 characters or fewer for a certificate of ACM, got 69',
+  ],
+  [
+    'a domain is there twice',
+    { additionalDomains: ['example.org', 'example.com'] },
+    'additionalDomains must name other domains, each once, got example.com twice; remove one',
+  ],
+  [
+    'an alarm would never go off',
+    { alarmThresholds: { loginFailureRateMax: 100 } },
+    'alarmThresholds.loginFailureRateMax must be 0 to 99, got 100',
+  ],
   ['the network is looked up in no place', { vpcId: 'vpc-1' }, 'vpcId needs env with account and region'],
   [
     'the zone is of another domain',

@@ -65,8 +65,11 @@ export interface MailAccessProps {
  *   its range
  */
 export class MailAccess extends Construct {
+  /** Of the balancer. */
   public readonly edgeSecurityGroup: ISecurityGroup;
+  /** Of nodes. */
   public readonly nodeSecurityGroup: ISecurityGroup;
+  /** Of the mail store. */
   public readonly storageSecurityGroup: ISecurityGroup;
 
   /** The limits, for nodes to apply. It asks for no AWS rights. */

@@ -9,6 +9,8 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { agentMetric, METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWhole } from '../private/check-whole';
+import { parseCidr, parseCidrs } from '../private/cidr';
 import { HandlerFunction } from '../private/handler-function';
 import { pinFlags } from '../private/pin-flags';
 import { acknowledgeOneRegion, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
@@ -88,7 +90,8 @@ const LISTS_MAX = 3000;
  * nodes verify the signature with the public key that they were deployed with, check again, and replace all of their list in
  * one step. What is no list, or would shut out the owner, is refused as a whole and the list in use stays (docs/block-lists.md).
  *
- * @throws when two lists have the same name, `services` names one that is not offered, or a number is out of its range
+ * @throws when two lists have the same name, one has networks of ours, `services` names one that is not offered, or a number is out of
+ *   its range
  */
 export class MailBlockLists extends Construct {
   /** Bucket with the signed lists, in versions. */
@@ -111,15 +114,17 @@ export class MailBlockLists extends Construct {
     pinFlags(this, '@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy');
     const sources = (props.lists ?? [BlockList.torExits(), BlockList.spamhausDrop()]).flatMap((list) => list.sources);
     checkSources(sources);
+    checkProtected(sources, props.protectedRanges ?? []);
     const services = props.services ?? props.offered.filter((service) => service !== MailService.MX);
     checkOffered(services, props.offered);
     this.refreshEvery = props.refreshEvery ?? Duration.hours(3);
     this.staleAfter = props.staleAfter ?? Duration.days(1);
     const growthMax = props.growthMax ?? 50;
     const hours = this.refreshEvery.toHours({ integral: false });
-    checkWhole('refreshEvery', hours, 1, 12, 'hours');
-    checkWhole('staleAfter', this.staleAfter.toHours({ integral: false }), 2 * hours, 168, 'hours');
-    checkWhole('growthMax', growthMax, 1, 1000, 'percent');
+    checkWhole('refreshEvery of block lists', hours, { min: 1, max: 12, unit: 'hours' });
+    const stale = this.staleAfter.toHours({ integral: false });
+    checkWhole('staleAfter of block lists', stale, { min: 2 * hours, max: 168, unit: 'hours' });
+    checkWhole('growthMax of block lists', growthMax, { min: 1, max: 1000, unit: 'percent' });
 
     this.clusterName = props.clusterName ?? Stack.of(this).stackName;
     this.encryptionKey = props.encryptionKey;
@@ -344,6 +349,24 @@ function checkSources(sources: BlockListSource[]): void {
   }
 }
 
+/** The function would refuse such a list at each of its runs. */
+function checkProtected(sources: BlockListSource[], protectedRanges: string[]): void {
+  const ours = protectedRanges.filter((range) => !Token.isUnresolved(range));
+  for (const { name, networks = [] } of sources) {
+    for (const network of parseCidrs(name, networks)) {
+      const hit = ours
+        .map((range) => parseCidr('protectedRanges', range))
+        .find(({ first, last }) => network.first <= last && first <= network.last);
+      if (hit) {
+        throw new Error(
+          `the block list ${name} must not have networks of ours, or such as are let in, got ${network.text}, in which ` +
+            `${hit.text} is; remove one of them`,
+        );
+      }
+    }
+  }
+}
+
 function checkOffered(services: MailService[], offered: MailService[]): void {
   const missing = services.find((service) => !offered.includes(service));
   if (missing || services.length === 0) {
@@ -351,11 +374,5 @@ function checkOffered(services: MailService[], offered: MailService[]): void {
       `services of block lists must be some of those that are offered (${offered.map(({ name }) => name).join(', ')}), ` +
         `got ${missing?.name ?? 'none'}`,
     );
-  }
-}
-
-function checkWhole(name: string, value: number, min: number, max: number, unit: string): void {
-  if (!Token.isUnresolved(value) && (!Number.isInteger(value) || value < min || value > max)) {
-    throw new Error(`${name} of block lists must be ${min} to ${max} whole ${unit}, got ${value}`);
   }
 }

@@ -38,6 +38,7 @@ export interface AccessLogBucketProps {
  * @throws when `expireAfter` is less than 90 days later than `archiveAfter`
  */
 export class AccessLogBucket extends Construct {
+  /** Bucket of the logs. */
   public readonly bucket: IBucket;
 
   constructor(scope: Construct, id: string, props: AccessLogBucketProps = {}) {

@@ -12,6 +12,7 @@ import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
+import { checkWhole } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
 import { readSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -96,8 +97,8 @@ export class ArchiveCopy extends Construct {
     checkTarget(props.endpoint, props.bucketName);
     this.lateAfter = props.lateAfter ?? Duration.minutes(5);
     const concurrency = props.concurrency ?? 10;
-    checkWhole('lateAfter', this.lateAfter.toMinutes({ integral: false }), 4, 1440, 'minutes');
-    checkWhole('concurrency', concurrency, 2, 1000, 'batches');
+    checkWhole('lateAfter', this.lateAfter.toMinutes({ integral: false }), { min: 4, max: 1440, unit: 'minutes' });
+    checkWhole('concurrency', concurrency, { min: 2, max: 1000, unit: 'batches' });
 
     this.deadLetterQueue = this.createQueue('DeadLetters');
     this.queue = this.createQueue('Queue', this.deadLetterQueue);
@@ -311,11 +312,5 @@ function checkTarget(endpoint: string, bucketName: string): void {
     throw new Error(
       `bucketName must be 3 to 63 of lower-case letters, digits, dots and hyphens, got ${JSON.stringify(bucketName)}`,
     );
-  }
-}
-
-function checkWhole(name: string, value: number, min: number, max: number, unit: string): void {
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new Error(`${name} must be ${min} to ${max} whole ${unit}, got ${value}`);
   }
 }

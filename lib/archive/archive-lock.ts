@@ -1,5 +1,6 @@
 import { Duration } from 'aws-cdk-lib';
 import { ObjectLockRetention } from 'aws-cdk-lib/aws-s3';
+import { checkWholeDays } from '../private/check-whole';
 
 /** Whether and for how long nobody can delete or overwrite what was archived (S3 Object Lock). */
 export class ArchiveLock {
@@ -37,9 +38,6 @@ export class ArchiveLock {
 }
 
 function wholeDays(duration: Duration): Duration {
-  const days = duration.toDays({ integral: false });
-  if (!Number.isInteger(days) || days < 1 || days > 36500) {
-    throw new Error(`lock duration must be 1 to 36500 whole days, got ${days}; give Duration.days(n)`);
-  }
+  checkWholeDays('lock duration', duration, 1, 36_500);
   return duration;
 }

@@ -7,6 +7,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
+import { checkWhole } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
 import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -80,9 +81,9 @@ export class EvidenceChain extends Construct {
     this.interval = props.interval ?? Duration.minutes(5);
     const recent = props.recent ?? Duration.hours(3);
     const sweepObjects = props.sweepObjects ?? 20_000;
-    checkWhole('interval', this.interval.toMinutes({ integral: false }), 1, 60, 'minutes');
-    checkWhole('recent', recent.toHours({ integral: false }), 1, 48, 'hours');
-    checkWhole('sweepObjects', sweepObjects, 1000, 1_000_000, 'objects');
+    checkWhole('interval', this.interval.toMinutes({ integral: false }), { min: 1, max: 60, unit: 'minutes' });
+    checkWhole('recent', recent.toHours({ integral: false }), { min: 1, max: 48, unit: 'hours' });
+    checkWhole('sweepObjects', sweepObjects, { min: 1000, max: 1_000_000, unit: 'objects' });
 
     this.bucket = props.bucket;
     this.bucketKey = props.encryptionKey ?? props.bucket.encryptionKey;
@@ -268,11 +269,5 @@ export class EvidenceChain extends Construct {
           'writing of evidence only, and never over an object (test/archive/evidence-chain.test.ts).',
       })),
     );
-  }
-}
-
-function checkWhole(name: string, value: number, min: number, max: number, unit: string): void {
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new Error(`${name} must be ${min} to ${max} whole ${unit}, got ${value}`);
   }
 }

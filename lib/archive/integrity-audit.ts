@@ -7,6 +7,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
+import { checkWhole, checkWholeDays } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
 import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -70,8 +71,8 @@ export class IntegrityAudit extends Construct {
     super(scope, id);
     const sampleSize = props.sampleSize ?? 1000;
     this.fullPeriod = props.fullPeriod ?? Duration.days(7);
-    checkWhole('sampleSize', sampleSize, 10_000, 'messages');
-    checkWhole('fullPeriod', this.fullPeriod.toDays({ integral: false }), 365, 'days');
+    checkWhole('sampleSize', sampleSize, { min: 1, max: 10_000, unit: 'messages' });
+    checkWholeDays('fullPeriod', this.fullPeriod, 1, 365);
     const { bucket } = props;
     const handler = new HandlerFunction(this, 'Handler', {
       handler: 'audit',
@@ -220,11 +221,5 @@ export class IntegrityAudit extends Construct {
       );
     }
     return statements;
-  }
-}
-
-function checkWhole(name: string, value: number, max: number, unit: string): void {
-  if (!Number.isInteger(value) || value < 1 || value > max) {
-    throw new Error(`${name} must be 1 to ${max} whole ${unit}, got ${value}`);
   }
 }

@@ -7,6 +7,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
+import { checkWholeDays } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
 import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -55,9 +56,8 @@ export class JournalPacks extends Construct {
 
   constructor(scope: Construct, id: string, props: JournalPacksProps) {
     super(scope, id);
-    const maxAge = props.maxAge?.toDays({ integral: false });
-    if (maxAge !== undefined && (!Number.isInteger(maxAge) || maxAge < 2)) {
-      throw new Error(`maxAge must be 2 or more whole days, got ${maxAge}; raise maxAge`);
+    if (props.maxAge) {
+      checkWholeDays('maxAge', props.maxAge, 2);
     }
     const { bucket } = props;
     const onlyAttested = props.onlyAttested ?? true;
@@ -71,7 +71,7 @@ export class JournalPacks extends Construct {
         JOURNAL_BUCKET: bucket.bucketName,
         JOURNAL: this.journalName,
         ONLY_ATTESTED: `${onlyAttested}`,
-        MAX_AGE_DAYS: `${maxAge ?? 0}`,
+        MAX_AGE_DAYS: `${props.maxAge?.toDays() ?? 0}`,
         AWS_MAX_ATTEMPTS: '6',
       },
       timeout: Duration.minutes(15),

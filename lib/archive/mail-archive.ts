@@ -75,6 +75,7 @@ export interface MailArchiveProps extends ArchiveTiers {
  *   the class that mail was asked to move to bills
  */
 export class MailArchive extends Construct {
+  /** Bucket of archived mail. */
   public readonly bucket: IBucket;
 
   /** Key of the bucket; nothing when an imported bucket does not tell. */

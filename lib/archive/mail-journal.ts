@@ -8,6 +8,7 @@ import { Construct } from 'constructs';
 import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWhole } from '../private/check-whole';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { throughS3 } from '../private/through-s3';
 import { decryptByS3, readFolder, useByS3 } from './archive-grants';
@@ -137,8 +138,11 @@ export class MailJournal extends Construct {
     super(scope, id);
     const waitingMax = props.waitingMax ?? Size.gibibytes(20);
     this.waitingAlarm = props.waitingAlarm ?? Duration.minutes(15);
-    checkWhole('waitingMax', waitingMax.toMebibytes({ rounding: SizeRoundingBehavior.NONE }), 64, 'MiB');
-    checkWhole('waitingAlarm', this.waitingAlarm.toMinutes({ integral: false }), 5, 'minutes');
+    checkWhole('waitingMax', waitingMax.toMebibytes({ rounding: SizeRoundingBehavior.NONE }), {
+      min: 64,
+      unit: 'MiB',
+    });
+    checkWhole('waitingAlarm', this.waitingAlarm.toMinutes({ integral: false }), { min: 5, unit: 'minutes' });
     if (props.sealed && props.packs) {
       throw new Error(
         'packs must be off in a sealed journal, whose messages zstd can not read out of a pack; remove one',
@@ -325,11 +329,5 @@ export class MailJournal extends Construct {
       );
     }
     return statements;
-  }
-}
-
-function checkWhole(name: string, value: number, min: number, unit: string): void {
-  if (!Number.isInteger(value) || value < min) {
-    throw new Error(`${name} must be whole ${unit}, ${min} or more, got ${value}; raise ${name}`);
   }
 }

@@ -1,10 +1,11 @@
 import { Certificate, CertificateValidation, ICertificate, KeyAlgorithm } from 'aws-cdk-lib/aws-certificatemanager';
 import { IHostedZone } from 'aws-cdk-lib/aws-route53';
 import { Construct } from 'constructs';
+import { checkCommonName } from '../private/common-name';
 
 /** Properties of `EdgeCertificate`. */
 export interface EdgeCertificateProps {
-  /** Name that clients connect to. */
+  /** Name that clients connect to; 64 characters at most. */
   readonly hostname: string;
 
   /** Public zone that holds the name. ACM's proof of control stays in it, so that renewal needs no person. */
@@ -27,12 +28,16 @@ export interface EdgeCertificateProps {
  * A certificate for the balancer, issued and renewed by ACM, proven by a record in the hosted zone.
  *
  * The deployment waits until the zone answers from the internet: a new zone must be delegated meanwhile.
+ *
+ * @throws when the name is longer than a certificate can have it
  */
 export class EdgeCertificate extends Construct {
+  /** Certificate for TLS listeners. */
   public readonly certificate: ICertificate;
 
   constructor(scope: Construct, id: string, props: EdgeCertificateProps) {
     super(scope, id);
+    checkCommonName('hostname', props.hostname);
     this.certificate = new Certificate(this, 'Certificate', {
       domainName: props.hostname,
       subjectAlternativeNames: props.alternativeNames,

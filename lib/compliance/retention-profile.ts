@@ -1,6 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { ObjectLockMode, ObjectLockRetention } from 'aws-cdk-lib/aws-s3';
+import { checkWholeDays } from '../private/check-whole';
 
 /** What a law, a standard or a contract says about keeping; what is left out it does not say. Whole days. */
 export interface RetentionTerms {
@@ -176,7 +177,7 @@ export class RetentionProfile {
   ) {
     for (const subject of Object.values(RetentionSubject)) {
       const [min, max] = [this.bounds.min[subject], this.bounds.max[subject]];
-      [min, max].forEach((bound) => bound && wholeDays(`retention of ${subject}`, bound.duration));
+      [min, max].forEach((bound) => bound && checkWholeDays(`retention of ${subject}`, bound.duration, 1));
       if (min && max && min.duration.toDays() > max.duration.toDays()) {
         throw new Error(
           `${subject} must be kept at least ${say(min)} and at most ${say(max)}, which no period is; ` +
@@ -311,11 +312,4 @@ export class RetentionProfile {
 function say({ duration, by }: Bound): string {
   const days = duration.toDays({ integral: false });
   return `${days} days (${by})`;
-}
-
-function wholeDays(name: string, duration: Duration): void {
-  const days = duration.toDays({ integral: false });
-  if (!Number.isInteger(days) || days < 1) {
-    throw new Error(`${name} must be whole days, at least 1, got ${days}; give Duration.days(n)`);
-  }
 }

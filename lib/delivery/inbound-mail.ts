@@ -69,6 +69,12 @@ export interface SesInboundOptions {
   readonly ruleSet?: IReceiptRuleSet;
 
   /**
+   * The same by its name, such as `INBOUND_MAIL`, that of Amazon WorkMail.
+   * @default - `ruleSet`
+   */
+  readonly ruleSetName?: string;
+
+  /**
    * Whether a new rule set replaces an active one that is not of this stack; see `ActiveReceiptRuleSet`.
    * @default false - the deployment fails and names the active rule set
    */

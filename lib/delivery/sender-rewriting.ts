@@ -27,6 +27,7 @@ export interface SenderRewritingProps {
  * (docs/outbound.md).
  */
 export class SenderRewriting extends Construct {
+  /** What addresses of ours are signed with: `{"password", "former"}`. */
   public readonly secret: ISecret;
 
   /** What nodes need to rewrite. */

@@ -20,6 +20,7 @@ import { Construct } from 'constructs';
 import { findingId } from '../compliance';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWhole, checkWholeDays } from '../private/check-whole';
 import { pinFlags } from '../private/pin-flags';
 import { acknowledgeOneRegion, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -84,7 +85,9 @@ export class SesInbound extends Construct implements IInboundMail {
   /** Records to publish for those new identities that no zone was given for. */
   public readonly records: MailDnsRecord[] = [];
 
+  /** What nodes need to fetch mail. */
   public readonly configuration: NodeConfiguration;
+  /** Name for MX records. */
   public readonly mailExchanger: string;
 
   private readonly clusterName: string;
@@ -100,9 +103,12 @@ export class SesInbound extends Construct implements IInboundMail {
     const { region } = Stack.of(this);
     this.mailExchanger = `inbound-smtp.${region}.amazonaws.com`;
 
-    const ruleSet = props.ruleSet ?? new ReceiptRuleSet(this, 'RuleSet');
-    const rulesArn = this.arnOfRules(ruleSet);
-    allowReceiving(this, props.encryptionKey, rulesArn);
+    const active = activeRuleSet(this, props);
+    const ruleSet = active ?? new ReceiptRuleSet(this, 'RuleSet');
+    const rulesArn = this.arnOfRules(ruleSet.receiptRuleSetName);
+    // The policy of another stack's key must not name what this stack makes.
+    const isOurKey = Stack.of(props.encryptionKey) === Stack.of(this);
+    allowReceiving(this, props.encryptionKey, isOurKey ? rulesArn : this.arnOfRules('*'));
     this.bucket = this.createBucket(props, quarantineFor, rulesArn);
     this.deadLetterQueue = this.createQueue('DeadLetters');
     this.queue = this.createQueue('Queue', this.deadLetterQueue);
@@ -114,14 +120,14 @@ export class SesInbound extends Construct implements IInboundMail {
     this.rule = this.createRule(ruleSet, topic, props);
     // SES tries bucket and topic when the rule is made, and tells of mail from then on.
     this.rule.node.addDependency(this.bucket, topic, this.queue, subscription);
-    if (!props.ruleSet) {
-      const active = new ActiveReceiptRuleSet(this, 'Active', {
+    if (!active) {
+      const activation = new ActiveReceiptRuleSet(this, 'Active', {
         ruleSet,
         takeOver: props.takeOver,
         encryptionKey: props.encryptionKey,
       });
       // Mail that came before the rule would be refused.
-      active.node.addDependency(this.rule);
+      activation.node.addDependency(this.rule);
     }
     this.configuration = {
       environment: {
@@ -218,9 +224,9 @@ export class SesInbound extends Construct implements IInboundMail {
     });
   }
 
-  private arnOfRules(ruleSet: IReceiptRuleSet): string {
+  private arnOfRules(ruleSetName: string): string {
     const { partition, region, account } = Stack.of(this);
-    return `arn:${partition}:ses:${region}:${account}:receipt-rule-set/${ruleSet.receiptRuleSetName}:receipt-rule/*`;
+    return `arn:${partition}:ses:${region}:${account}:receipt-rule-set/${ruleSetName}:receipt-rule/*`;
   }
 
   /** @see https://docs.aws.amazon.com/ses/latest/dg/receiving-email-permissions.html */
@@ -365,6 +371,12 @@ export class SesInbound extends Construct implements IInboundMail {
   }
 }
 
+function activeRuleSet(scope: Construct, { ruleSet, ruleSetName }: SesInboundProps): IReceiptRuleSet | undefined {
+  return ruleSetName === undefined
+    ? ruleSet
+    : ReceiptRuleSet.fromReceiptRuleSetName(scope, 'ImportedRuleSet', ruleSetName);
+}
+
 function checkProps(props: SesInboundProps, quarantineFor: Duration, waitingAlarm: Duration): void {
   const { domains, recipients, verifiedDomains = [] } = props;
   if (domains.length === 0) {
@@ -384,15 +396,12 @@ function checkProps(props: SesInboundProps, quarantineFor: Duration, waitingAlar
       throw new Error(`${field} must be of the mail domains (${domains.join(', ')}), got ${stranger}; remove it`);
     }
   }
-  if (props.ruleSet && props.takeOver !== undefined) {
+  if (props.ruleSet && props.ruleSetName !== undefined) {
+    throw new Error('ruleSet and ruleSetName are both set; remove one');
+  }
+  if ((props.ruleSet || props.ruleSetName !== undefined) && props.takeOver !== undefined) {
     throw new Error('takeOver is for a new rule set, got ruleSet, which must be active; remove takeOver');
   }
-  checkWhole('quarantineFor', quarantineFor.toDays({ integral: false }), 1, 'days');
-  checkWhole('waitingAlarm', waitingAlarm.toMinutes({ integral: false }), 5, 'minutes');
-}
-
-function checkWhole(name: string, value: number, min: number, unit: string): void {
-  if (!Number.isInteger(value) || value < min) {
-    throw new Error(`${name} must be whole ${unit}, ${min} or more, got ${value}; raise ${name}`);
-  }
+  checkWholeDays('quarantineFor', quarantineFor, 1);
+  checkWhole('waitingAlarm', waitingAlarm.toMinutes({ integral: false }), { min: 5, unit: 'minutes' });
 }

@@ -15,6 +15,7 @@ import {
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { NodeConfiguration } from '../node/node-configuration';
+import { addRotationAlarm } from '../private/rotate-by-function';
 import { readSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { MailDnsRecord } from './dns-record';
@@ -80,6 +81,7 @@ export class SesRelay extends Construct implements IOutboundRelay {
   /** The nodes' login. */
   public readonly credentials: SmtpCredentials;
 
+  /** What nodes need to send through SES. */
   public readonly configuration: NodeConfiguration;
 
   constructor(scope: Construct, id: string, props: SesRelayProps) {
@@ -173,11 +175,8 @@ export class SesRelay extends Construct implements IOutboundRelay {
         'Bounces and complaints of mail through SES could not be logged; suppression by SES goes on. Check first: the ' +
         "function's log for the error.",
     });
-    addTopicAlarm(this, 'LoginNotRotated', topic, {
-      metric: this.credentials.metricFailures({ period: Duration.hours(1) }),
-      threshold: 0,
-      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
+    addRotationAlarm(this, 'LoginNotRotated', topic, {
+      metric: this.credentials.metricFailures(),
       alarmDescription:
         "The SMTP login at SES could not be renewed; nodes go on with the one that they have. Check first: the function's " +
         'log for the step that failed, then whether a service control policy forbids iam:CreateAccessKey.',

@@ -1,10 +1,12 @@
 import { CustomResource, Duration, RemovalPolicy } from 'aws-cdk-lib';
-import { Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import { Group, ManagedPolicy, PolicyStatement, User } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
+import { checkWholeDays } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
+import { rotateByFunction, rotationFailures } from '../private/rotate-by-function';
 import { readSecret, writeSecret } from '../private/secret-access';
 
 /** Properties of `SmtpCredentials`. */
@@ -36,7 +38,9 @@ export interface SmtpCredentialsProps {
  * @see https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html
  */
 export class SmtpCredentials extends Construct {
+  /** Whose keys the logins are. */
   public readonly user: User;
+  /** The login: `{"username", "password"}`. */
   public readonly secret: ISecret;
 
   /** ARN of the secret, known only when it is filled. */
@@ -46,10 +50,8 @@ export class SmtpCredentials extends Construct {
 
   constructor(scope: Construct, id: string, props: SmtpCredentialsProps) {
     super(scope, id);
-    const days = (props.rotateAfter ?? Duration.days(45)).toDays({ integral: false });
-    if (!Number.isInteger(days) || days < 1 || days > 365) {
-      throw new Error(`rotateAfter must be 1 to 365 whole days, got ${days} days`);
-    }
+    const rotateAfter = props.rotateAfter ?? Duration.days(45);
+    checkWholeDays('rotateAfter', rotateAfter, 1, 365);
     const senders = new Group(this, 'Senders', {
       managedPolicies: [
         new ManagedPolicy(this, 'Policy', {
@@ -74,18 +76,14 @@ export class SmtpCredentials extends Construct {
       properties: { UserName: this.user.userName, SecretArn: secret.secretArn },
     });
     this.filledSecretArn = credentials.ref;
-    const rotation = secret.addRotationSchedule('Rotation', {
-      rotationLambda: this.handler.function,
-      automaticallyAfter: Duration.days(days),
-      // It is filled before.
-      rotateImmediatelyOnUpdate: false,
-    });
-    rotation.node.addDependency(credentials);
+    // Not secret.addRotationSchedule(): it names the function's role in the key's policy, which may be of another stack.
+    const rotation = rotateByFunction(this, { secret, handler: this.handler, rotateAfter, immediately: false });
+    rotation.node.addDependency(credentials); // it is filled before
   }
 
   /** Runs that failed: rotations, which leave the login in use as it is. */
   public metricFailures(options?: MetricOptions): Metric {
-    return this.handler.function.metricErrors({ statistic: Stats.SUM, ...options });
+    return rotationFailures(this.handler, options);
   }
 
   private createHandler({ encryptionKey, smtpHost }: SmtpCredentialsProps): HandlerFunction {

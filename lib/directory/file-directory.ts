@@ -45,9 +45,13 @@ export interface FileDirectoryProps {
  * @see https://doc.dovecot.org/2.4.1/core/config/auth/databases/passwd_file.html
  */
 export class FileDirectory extends Construct implements IMailDirectory {
+  /** Bucket of the users file. */
   public readonly bucket: IBucket;
+  /** Key of the object; nothing when an imported bucket does not tell. */
   public readonly encryptionKey?: IKey;
+  /** For `mail-users --directory`. */
   public readonly location: string;
+  /** What nodes need to read it. */
   public readonly configuration: NodeConfiguration;
 
   private readonly objectArn: string;

@@ -85,13 +85,21 @@ export interface SignInPoolProps extends CognitoOptions {
  * @throws when `userPool` comes without `mailboxClaim` or `signInUrl`, or with what is for a new pool
  */
 export class SignInPool extends Construct implements ISingleSignOn {
+  /** People who sign in. */
   public readonly userPool: IUserPool;
+  /** Mail clients. */
   public readonly client: UserPoolClient;
+  /** `iss` of tokens. */
   public readonly issuer: string;
+  /** Id that mail clients have. */
   public readonly clientId: string;
+  /** Where people sign in. */
   public readonly authorizationUrl: string;
+  /** Where mail clients get tokens. */
   public readonly tokenUrl: string;
+  /** What mail clients ask for. */
   public readonly scopes = ['openid', 'email'];
+  /** What nodes need to check tokens. */
   public readonly configuration: NodeConfiguration;
 
   constructor(scope: Construct, id: string, props: SignInPoolProps) {

@@ -17,6 +17,7 @@ import { ApiGatewayv2DomainProperties } from 'aws-cdk-lib/aws-route53-targets';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { ISingleSignOn } from '../directory';
+import { checkCommonName } from '../private/common-name';
 import { HandlerFunction } from '../private/handler-function';
 import { zoneThatHolds } from '../private/hosted-zone';
 import { MailDnsSettings } from './mail-dns-settings';
@@ -59,6 +60,7 @@ export interface DiscoverySiteProps {
  * Costs nothing while nobody asks; 1 USD for a million requests, and 100 requests a second at most.
  */
 export class DiscoverySite extends Construct {
+  /** What answers. */
   public readonly api: HttpApi;
 
   constructor(scope: Construct, id: string, props: DiscoverySiteProps) {
@@ -136,6 +138,9 @@ export class DiscoverySite extends Construct {
     const scope = new Construct(this, domain);
     const labels = siteLabels(settings);
     const [first, ...others] = labels.map((label) => `${label}.${domain}`);
+    if (!props.certificate) {
+      checkCommonName('domains', first);
+    }
     const certificate =
       props.certificate ??
       new Certificate(scope, 'Certificate', {

@@ -1,5 +1,5 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
-import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
@@ -10,11 +10,11 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWholeDays } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
-import { rotateByFunction } from '../private/rotate-by-function';
+import { addRotationAlarm, rotateByFunction, rotationFailures } from '../private/rotate-by-function';
 import { checkZoneHolds } from '../private/hosted-zone';
 import { readSecret, rotateSecret } from '../private/secret-access';
-import { addTopicAlarm } from '../private/topic-alarm';
 import { DKIM_SELECTORS, selectorName } from './dkim-text';
 
 /** What the selector records' TTL is; a new key is not used before. */
@@ -68,8 +68,8 @@ export class DkimKey extends Construct {
     checkZoneHolds(props.hostedZone, props.hostname);
     const rotateAfter = props.rotateAfter ?? Duration.days(90);
     const overlap = props.overlap ?? Duration.days(7);
-    checkDays('rotateAfter', rotateAfter, 10, 1000);
-    checkDays('overlap', overlap, 5, Math.floor(rotateAfter.toDays() / 2));
+    checkWholeDays('rotateAfter', rotateAfter, 10, 1000);
+    checkWholeDays('overlap', overlap, 5, Math.floor(rotateAfter.toDays() / 2));
 
     this.secret = new Secret(this, 'Secret', {
       description: 'DKIM key: {"selector", "privateKey", "createdAt"}',
@@ -91,7 +91,7 @@ export class DkimKey extends Construct {
 
   /** Steps of rotations that failed. Sum. */
   public metricFailures(options?: MetricOptions): Metric {
-    return this.handler.function.metricErrors({ statistic: Stats.SUM, period: Duration.hours(1), ...options });
+    return rotationFailures(this.handler, options);
   }
 
   /**
@@ -100,11 +100,8 @@ export class DkimKey extends Construct {
    * @param topic where it goes
    */
   public addAlarms(topic: ITopic): void {
-    addTopicAlarm(this, 'RotationFailed', topic, {
+    addRotationAlarm(this, 'RotationFailed', topic, {
       metric: this.metricFailures(),
-      threshold: 1,
-      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
       alarmDescription:
         'The DKIM key could not be rotated, or the one before not revoked. Mail goes on to be signed with the key in ' +
         "use. Check first: the function's log for the step that failed, then mail-dns check for what is published.",
@@ -170,12 +167,5 @@ export class DkimKey extends Construct {
         }),
       ],
     });
-  }
-}
-
-function checkDays(name: string, value: Duration, min: number, max: number): void {
-  const days = value.toDays({ integral: false });
-  if (!Number.isInteger(days) || days < min || days > max) {
-    throw new Error(`${name} must be ${min} to ${max} whole days, got ${days}`);
   }
 }

@@ -267,6 +267,11 @@ function settingsOf(props: MailDnsProps): MailDnsSettings {
 }
 
 function checkProps(props: MailDnsProps, settings: MailDnsSettings): void {
+  if ([props.hostname, ...props.domains].some((name) => Token.isUnresolved(name))) {
+    throw new Error(
+      'dns needs domains and a host name that are known when the stack is synthesised, got a token; write them out',
+    );
+  }
   if (settings.senders.length === 0) {
     throw new Error(
       'outboundAddresses or senders must say what sends mail, got none; give the public addresses of the NAT gateways',

@@ -30,6 +30,7 @@ export interface MailAcceleratorProps {
  * @throws when there is no port
  */
 export class MailAccelerator extends Construct {
+  /** Its two addresses, and its name. */
   public readonly accelerator: Accelerator;
 
   constructor(scope: Construct, id: string, props: MailAcceleratorProps) {

@@ -111,6 +111,7 @@ export interface MailEdgeProps {
  *   number of addresses is not that of the zones, or there is neither a certificate nor a zone to prove one in
  */
 export class MailEdge extends Construct {
+  /** The balancer; protected from deletion unless asked for otherwise. */
   public readonly loadBalancer: NetworkLoadBalancer;
 
   /** One for each service, in the order of `services`. */

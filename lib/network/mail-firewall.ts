@@ -87,6 +87,7 @@ export class MailFirewall extends Construct {
   /** Endpoints, one for each zone. */
   public readonly endpointIds: string[];
 
+  /** Rules, and their order. */
   public readonly policy: CfnFirewallPolicy;
 
   /** What rules dropped or told of; kept when the stack is deleted. */

@@ -128,6 +128,7 @@ export interface MailNetworkProps {
  *   subnets of a kind or spans too few zones
  */
 export class MailNetwork extends Construct {
+  /** The network, new or imported. */
   public readonly vpc: IVpc;
 
   /** One public subnet for each zone, for the balancer. */

@@ -31,13 +31,13 @@ export interface FleetOptions {
   readonly connectionsPerNode?: number;
 
   /**
-   * Largest message, both in and out.
+   * Largest message, both in and out. Whole MiB, 1 GiB at most.
    * @default Size.mebibytes(50)
    */
   readonly messageSizeMax?: Size;
 
   /**
-   * Size of a mailbox, unless the user has a size of their own. Whole MiB.
+   * Size of a mailbox, unless the user has a size of their own. Whole MiB, 16 TiB at most.
    * @default Size.gibibytes(5)
    */
   readonly mailboxQuota?: Size;
@@ -81,14 +81,14 @@ export interface FleetOptions {
   readonly drainTimeout?: Duration;
 
   /**
-   * Time that a new node has from its start until it must be healthy.
+   * Time that a new node has from its start until it must be healthy: a minute to two hours. One that boots from Debian's image takes some.
    * @default Duration.minutes(10)
    */
   readonly bootTimeout?: Duration;
 
   /**
    * Time that a deployment waits after each new node before it replaces the next, in which an unhealthy one stops the
-   * deployment, and for which it watches the group after the last. Not shorter than `bootTimeout`.
+   * deployment, and for which it watches the group after the last. Not shorter than `bootTimeout`, 48 hours at most.
    * @default Duration.minutes(15)
    */
   readonly pauseTime?: Duration;

@@ -9,4 +9,11 @@ export { DRAIN_HOOK } from './node-group';
 export * from './node-role';
 export * from './node-secret';
 export * from './node-template';
-export * from './sizing';
+export {
+  CONNECTIONS_PER_GIB,
+  CONNECTIONS_PER_NODE_MAX,
+  CONNECTIONS_PER_VCPU,
+  connectionsPerNode,
+  type Machine,
+  machineOf,
+} from './sizing';

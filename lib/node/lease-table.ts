@@ -28,6 +28,7 @@ export interface LeaseTableProps {
  * something only while the nodes run; it is kept and protected because without it every node stops.
  */
 export class LeaseTable extends Construct {
+  /** An item for each node, and one for the ring. */
   public readonly table: ITable;
 
   constructor(scope: Construct, id: string, props: LeaseTableProps = {}) {

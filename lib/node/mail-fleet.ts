@@ -17,6 +17,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
+import { checkWhole } from '../private/check-whole';
 import { allowAutoScaling } from '../security/key-policy';
 import { IMailShard } from '../storage/mail-store';
 import { agentMetric, cpuMetric } from './fleet-metrics';
@@ -94,7 +95,7 @@ export interface MailFleetProps extends FleetOptions {
   readonly machineImage?: IMachineImage;
 
   /**
-   * Root volume, gp3.
+   * Root volume, gp3. Whole GiB, 8 or more.
    * @default Size.gibibytes(20)
    */
   readonly rootVolumeSize?: Size;
@@ -134,8 +135,11 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   /** What nodes are made of, one for each group. */
   public readonly launchTemplates: LaunchTemplate[];
 
+  /** Role of nodes. */
   public readonly role: IRole;
+  /** Of the security group of nodes. */
   public readonly connections: Connections;
+  /** The role of nodes. */
   public readonly grantPrincipal: IPrincipal;
 
   /** Dimension `Cluster` of the agent's metrics. */
@@ -144,7 +148,9 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   /** Client connections that a node is sized for. */
   public readonly connectionsPerNode: number;
 
+  /** Fewest nodes; with shards as many as shards. */
   public readonly minNodes: number;
+  /** Most nodes. */
   public readonly maxNodes: number;
 
   /** Time that a new node has from its start until it must be healthy. */
@@ -181,6 +187,12 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
       );
     }
 
+    if (this.minNodes === 1) {
+      Annotations.of(this).addWarningV2(
+        'cdk-mail-platform:oneNode',
+        'one node: nobody has mail while it is replaced, in each deployment and when its zone fails; raise minNodes',
+      );
+    }
     const shortcoming = shards?.map((shard) => shard.shortcomingOn(instanceType)).find((found) => found !== undefined);
     if (shortcoming) {
       Annotations.of(this).addWarningV2('cdk-mail-platform:slowInstanceType', shortcoming);
@@ -422,6 +434,9 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
   }
 }
 
+/** Seconds that an instance refresh may watch the group at its end (EC2 Auto Scaling API, `RefreshPreferences`). */
+const BAKE_TIME_MAX = 172_800;
+
 interface Times {
   readonly bootTimeout: Duration;
   readonly pauseTime: Duration;
@@ -431,11 +446,14 @@ interface Times {
 function settleTimes(options: MailFleetProps): Times {
   const bootTimeout = options.bootTimeout ?? Duration.minutes(10);
   const pauseTime = options.pauseTime ?? Duration.minutes(15);
+  // Earlier a node is replaced while it boots, and so is the next one.
+  checkWhole('bootTimeout', bootTimeout.toSeconds({ integral: false }), { min: 60, max: 7200, unit: 'seconds' });
   if (pauseTime.toSeconds() < bootTimeout.toSeconds()) {
     throw new Error(
       `pauseTime must be >= bootTimeout (${bootTimeout.toSeconds()} s), got ${pauseTime.toSeconds()} s; raise pauseTime`,
     );
   }
+  checkWhole('pauseTime', pauseTime.toSeconds(), { min: 60, max: BAKE_TIME_MAX, unit: 'seconds' });
   // While the node of a shard drains, nobody else can serve the shard's users.
   const drainTimeout = options.drainTimeout ?? (options.shards ? Duration.seconds(30) : Duration.minutes(5));
   const seconds = drainTimeout.toSeconds();

@@ -20,6 +20,7 @@ export interface NodeRoleProps {
  * they boot; that one names the group, which names the role, so it comes last.
  */
 export class NodeRole extends Construct {
+  /** The role. */
   public readonly role: Role;
 
   /** What must be there before a node boots. */

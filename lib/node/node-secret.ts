@@ -25,6 +25,7 @@ export interface NodeSecretProps {
  * accepted only on ports that other nodes reach, and never typed by anyone.
  */
 export class NodeSecret extends Construct {
+  /** `{"password": …}` */
   public readonly secret: ISecret;
 
   /** What nodes need to read it. */

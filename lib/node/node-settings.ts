@@ -1,7 +1,8 @@
-import { Duration, Size, Stack } from 'aws-cdk-lib';
+import { Duration, Size, SizeRoundingBehavior, Stack } from 'aws-cdk-lib';
 import { IVpc } from 'aws-cdk-lib/aws-ec2';
 import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
+import { checkWhole, checkWholeDays } from '../private/check-whole';
 import { MailboxFormat } from '../storage/mailbox-format';
 import { FleetOptions } from './fleet-options';
 import { MaintenanceWindow } from './maintenance-window';
@@ -21,7 +22,7 @@ export interface NodeSettings extends FleetOptions {
 /**
  * The fleet's own part of a node's environment file; `assets/node/libexec/lib.sh` checks it on the node.
  *
- * @throws when there is no domain or no service, or when mail is to expire after less than a day
+ * @throws when there is no domain or no service, when a size is out of its range, or when mail is to expire after less than a day
  */
 export function nodeSettings(scope: Construct, settings: NodeSettings): { [key: string]: string } {
   const { region } = Stack.of(scope);
@@ -36,8 +37,8 @@ export function nodeSettings(scope: Construct, settings: NodeSettings): { [key: 
       .join(' '),
     MAIL_NODE_NETWORK: settings.vpc.vpcCidrBlock,
     MAIL_CONNECTIONS_MAX: `${settings.connectionsPerNode}`,
-    MAIL_MESSAGE_SIZE_MAX: `${(settings.messageSizeMax ?? Size.mebibytes(50)).toBytes()}`,
-    MAIL_QUOTA: dovecotSize(settings.mailboxQuota ?? Size.gibibytes(5)),
+    MAIL_MESSAGE_SIZE_MAX: `${wholeMebibytes('messageSizeMax', settings.messageSizeMax ?? Size.mebibytes(50), 1024) * 2 ** 20}`,
+    MAIL_QUOTA: dovecotSize(wholeMebibytes('mailboxQuota', settings.mailboxQuota ?? Size.gibibytes(5), 2 ** 24)),
     MAIL_MAILBOX_FORMAT: settings.mailboxFormat ?? MailboxFormat.MAILDIR,
     MAIL_SESSION_MANAGER: (settings.sessionManager ?? true) ? 'yes' : 'no',
     MAIL_DRAIN_HOOK: DRAIN_HOOK,
@@ -53,13 +54,8 @@ function retention(key: string, name: string, value?: Duration): { [key: string]
   if (value === undefined) {
     return {};
   }
-  const days = value.toDays({ integral: false });
-  if (!Number.isInteger(days) || days < 1) {
-    throw new Error(
-      `${name} must be whole days, 1 or more, got ${days} days; give Duration.days(n), or leave it out to keep mail`,
-    );
-  }
-  return { [key]: `${days}` };
+  checkWholeDays(name, value, 1);
+  return { [key]: `${value.toDays()}` };
 }
 
 function nonEmpty<T>(name: string, values: T[]): T[] {
@@ -69,8 +65,13 @@ function nonEmpty<T>(name: string, values: T[]): T[] {
   return values;
 }
 
+function wholeMebibytes(name: string, size: Size, max: number): number {
+  const mebibytes = size.toMebibytes({ rounding: SizeRoundingBehavior.NONE });
+  checkWhole(name, mebibytes, { min: 1, max, unit: 'MiB' });
+  return mebibytes;
+}
+
 /** Size in the notation of Dovecot's settings. */
-function dovecotSize(size: Size): string {
-  const mebibytes = size.toMebibytes();
+function dovecotSize(mebibytes: number): string {
   return mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
 }

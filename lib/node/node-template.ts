@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Duration, Size } from 'aws-cdk-lib';
+import { Duration, Size, SizeRoundingBehavior } from 'aws-cdk-lib';
 import {
   BlockDeviceVolume,
   EbsDeviceVolumeType,
@@ -16,12 +16,16 @@ import {
 import { IRole } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
+import { checkWhole } from '../private/check-whole';
 import { packagePath } from '../private/package-root';
 import { MailBundle } from './mail-bundle';
 import { renderEnvironment } from './node-environment';
 
 /** Bytes of user data before they are encoded (EC2 user guide, "Run commands when you launch an EC2 instance"). */
 const USER_DATA_MAX = 16_384;
+
+/** GiB of Debian's image; EC2 starts no instance with a smaller volume. */
+const IMAGE_SIZE = 8;
 
 /** Properties of `NodeTemplate`. */
 export interface NodeTemplateProps {
@@ -46,7 +50,7 @@ export interface NodeTemplateProps {
   /** Security group of the nodes. */
   readonly securityGroup: ISecurityGroup;
 
-  /** Root volume, gp3. Whole GiB. */
+  /** Root volume, gp3. Whole GiB, 8 or more. */
   readonly rootVolumeSize: Size;
 
   /**
@@ -80,11 +84,14 @@ export interface NodeTemplateProps {
  * @throws on environment values that could not be written to a node, and at synthesis when user data grew too long
  */
 export class NodeTemplate extends Construct {
+  /** The launch template. */
   public readonly launchTemplate: LaunchTemplate;
 
   constructor(scope: Construct, id: string, props: NodeTemplateProps) {
     super(scope, id);
-    const { instanceType } = props;
+    const { instanceType, rootVolumeSize } = props;
+    const gibibytes = rootVolumeSize.toGibibytes({ rounding: SizeRoundingBehavior.NONE });
+    checkWhole('rootVolumeSize', gibibytes, { min: IMAGE_SIZE, unit: 'GiB' });
     this.launchTemplate = new LaunchTemplate(this, 'LaunchTemplate', {
       instanceType,
       // Looked up when deployed and not at each launch: all nodes are of one image, and a new one rolls through them.
@@ -103,7 +110,7 @@ export class NodeTemplate extends Construct {
       blockDevices: [
         {
           deviceName: '/dev/xvda',
-          volume: BlockDeviceVolume.ebs(props.rootVolumeSize.toGibibytes(), {
+          volume: BlockDeviceVolume.ebs(gibibytes, {
             volumeType: EbsDeviceVolumeType.GP3,
             encrypted: true,
             kmsKey: props.encryptionKey,

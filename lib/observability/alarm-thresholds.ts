@@ -15,7 +15,7 @@ export interface AlarmThresholds {
   readonly queueAgeMax?: Duration;
 
   /**
-   * Days that a certificate must still be valid.
+   * Days that a certificate must still be valid. Nodes renew their own when 32 are left: more than 31 is for certificates that you bring.
    * @default 30
    */
   readonly certificateDaysMin?: number;

@@ -1,4 +1,4 @@
-import { RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key } from 'aws-cdk-lib/aws-kms';
 import { ITopic, Topic } from 'aws-cdk-lib/aws-sns';
@@ -33,11 +33,16 @@ export interface AlarmTopicProps {
  * @throws when `email` is not an address
  */
 export class AlarmTopic extends Construct {
+  /** The topic, new or brought. */
   public readonly topic: ITopic;
 
   constructor(scope: Construct, id: string, props: AlarmTopicProps = {}) {
     super(scope, id);
-    if (props.email !== undefined && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(props.email)) {
+    if (
+      props.email !== undefined &&
+      !Token.isUnresolved(props.email) &&
+      !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(props.email)
+    ) {
       throw new Error(`email must be an address such as ops@example.com, got ${JSON.stringify(props.email)}`);
     }
     this.topic = props.topic ?? this.createTopic(props.encryptionKey ?? this.createKey());

@@ -1,4 +1,4 @@
-import { Duration, Size } from 'aws-cdk-lib';
+import { Duration, Size, Token } from 'aws-cdk-lib';
 import { ICertificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Alarm, ComparisonOperator, IMetric, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { IKey } from 'aws-cdk-lib/aws-kms';
@@ -83,8 +83,11 @@ const SIGNS_OF_BAD_NODES = ['NodesNotReady', 'MembersLow', 'LeaseLost', 'QueueLo
 /**
  * The alarms of a mail system. Each tells one topic when it starts and when it ends, and says in its description what
  * to check first.
+ *
+ * @throws when a threshold is such that its alarm would always or never go off
  */
 export class MailAlarms extends Construct {
+  /** Where they go. */
   public readonly topic: ITopic;
 
   /** Alarms by construct id, such as `CpuHigh`. */
@@ -92,6 +95,7 @@ export class MailAlarms extends Construct {
 
   constructor(scope: Construct, id: string, props: MailAlarmsProps) {
     super(scope, id);
+    checkThresholds(props);
     this.topic = props.topic ?? new AlarmTopic(this, 'Topic', { encryptionKey: props.encryptionKey }).topic;
     if (props.fleet) {
       this.watchMachines(props.fleet);
@@ -381,5 +385,25 @@ export class MailAlarms extends Construct {
       treatMissingData: rule.missing ?? TreatMissingData.NOT_BREACHING,
       alarmDescription: rule.description,
     });
+  }
+}
+
+function checkThresholds(thresholds: AlarmThresholds): void {
+  const { queueAgeMax, storeSizeMax } = thresholds;
+  const ranges: [string, number | undefined, number, number][] = [
+    ['queueLengthMax', thresholds.queueLengthMax, 1, Infinity],
+    ['queueAgeMax', queueAgeMax?.toSeconds(), 60, Infinity],
+    ['certificateDaysMin', thresholds.certificateDaysMin, 1, Infinity],
+    ['clientTlsErrorsMax', thresholds.clientTlsErrorsMax, 0, Infinity],
+    ['failedLoginsMax', thresholds.failedLoginsMax, 0, Infinity],
+    ['loginFailureRateMax', thresholds.loginFailureRateMax, 0, 99],
+    ['loginFailureRateFrom', thresholds.loginFailureRateFrom, 1, Infinity],
+    ['storeSizeMax', storeSizeMax?.isUnresolved() ? undefined : storeSizeMax?.toBytes(), 1, Infinity],
+  ];
+  for (const [name, value, min, max] of ranges) {
+    if (value !== undefined && !Token.isUnresolved(value) && !(value >= min && value <= max)) {
+      const bounds = max === Infinity ? `${min} or more` : `${min} to ${max}`;
+      throw new Error(`alarmThresholds.${name} must be ${bounds}, got ${value}; change ${name}`);
+    }
   }
 }

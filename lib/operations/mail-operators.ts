@@ -9,6 +9,7 @@ import { MailArchive, MailJournal } from '../archive';
 import { acknowledge, findingId } from '../compliance';
 import { IMailDirectory } from '../directory';
 import { MailFleet } from '../node';
+import { checkWhole } from '../private/check-whole';
 import { onlySignedBy } from '../security/key-policy';
 import { NodeSessions } from './node-sessions';
 import { people } from './people';
@@ -368,10 +369,7 @@ function checkProps(props: MailOperatorsProps, length: Duration): void {
   if (![props.operators, props.auditors, props.helpDesk].some((principals) => principals?.length)) {
     throw new Error('operators must name somebody, got nobody; set operators, auditors or helpDesk, or leave it out');
   }
-  const minutes = length.toMinutes({ integral: false });
-  if (!Number.isInteger(minutes) || minutes < 60 || minutes > 720) {
-    throw new Error(`sessionLength must be 60 to 720 whole minutes, got ${minutes}`);
-  }
+  checkWhole('sessionLength', length.toMinutes({ integral: false }), { min: 60, max: 720, unit: 'minutes' });
   for (const [name, wanted] of [
     ['erasure', props.erasure],
     ['restore', props.restore],

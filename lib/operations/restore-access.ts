@@ -1,5 +1,5 @@
 import { CfnOutput, Duration, RemovalPolicy } from 'aws-cdk-lib';
-import { ComparisonOperator, Metric, MetricOptions, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Metric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import { ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
@@ -7,11 +7,11 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWholeDays } from '../private/check-whole';
 import { parseCidrs } from '../private/cidr';
 import { HandlerFunction } from '../private/handler-function';
-import { rotateByFunction } from '../private/rotate-by-function';
+import { addRotationAlarm, rotateByFunction, rotationFailures } from '../private/rotate-by-function';
 import { readSecret, rotateSecret } from '../private/secret-access';
-import { addTopicAlarm } from '../private/topic-alarm';
 
 /** From where, and for how long with one password, mail is got back. */
 export interface RestoreAccessOptions {
@@ -50,10 +50,7 @@ export class RestoreAccess extends Construct {
     super(scope, id);
     checkSources(props.sources);
     const rotateAfter = props.rotateAfter ?? Duration.days(30);
-    const days = rotateAfter.toDays({ integral: false });
-    if (!Number.isInteger(days) || days < 1 || days > 1000) {
-      throw new Error(`rotateAfter must be 1 to 1000 whole days, got ${days}`);
-    }
+    checkWholeDays('rotateAfter', rotateAfter, 1, 1000);
     this.secret = new Secret(this, 'Secret', {
       description: 'Password of mail-restore, which opens every mailbox: {"password"}',
       encryptionKey: props.encryptionKey,
@@ -101,7 +98,7 @@ export class RestoreAccess extends Construct {
 
   /** Steps of rotations that failed. Sum. */
   public metricFailures(options?: MetricOptions): Metric {
-    return this.handler.function.metricErrors({ statistic: Stats.SUM, period: Duration.hours(1), ...options });
+    return rotationFailures(this.handler, options);
   }
 
   /**
@@ -110,11 +107,8 @@ export class RestoreAccess extends Construct {
    * @param topic where it goes
    */
   public addAlarms(topic: ITopic): void {
-    addTopicAlarm(this, 'RotationFailed', topic, {
+    addRotationAlarm(this, 'RotationFailed', topic, {
       metric: this.metricFailures(),
-      threshold: 1,
-      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
       alarmDescription:
         'The password of mail-restore could not be rotated; the one in use stays good. Check first: the log of the ' +
         'function for the step that failed.',

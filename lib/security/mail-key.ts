@@ -18,6 +18,7 @@ export interface MailKeyProps {
  * month; each construct also takes a key of its own.
  */
 export class MailKey extends Construct {
+  /** The key, new or brought. */
   public readonly key: IKey;
 
   constructor(scope: Construct, id: string, props: MailKeyProps = {}) {

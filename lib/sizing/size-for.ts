@@ -24,6 +24,7 @@ const FEW_NODES = 12;
 
 /** What users ask of a mail system. */
 export interface MailDemand {
+  /** People with a mailbox. */
   readonly users: number;
 
   /**

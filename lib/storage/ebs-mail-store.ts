@@ -6,6 +6,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import { acknowledge, Acknowledgement, findingId } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
+import { checkWholeDays } from '../private/check-whole';
 import { EfsMailStore } from './efs-mail-store';
 import { IMailShard, IMailStore, ShardTag } from './mail-store';
 import { ShardSnapshots } from './shard-snapshots';
@@ -323,11 +324,8 @@ class Shard implements IMailShard {
 }
 
 function oldMailSettings({ store, after }: OldMailOptions): { [key: string]: string } {
-  const days = after.toDays({ integral: false });
-  if (!Number.isInteger(days) || days < 1) {
-    throw new Error(`oldMailAfter must be whole days, 1 or more, got ${days} days; give Duration.days(n)`);
-  }
-  return { MAIL_OLD_SERVER: store.configuration.environment.MAIL_STORE_SERVER, MAIL_OLD_DAYS: `${days}` };
+  checkWholeDays('oldMailAfter', after, 1);
+  return { MAIL_OLD_SERVER: store.configuration.environment.MAIL_STORE_SERVER, MAIL_OLD_DAYS: `${after.toDays()}` };
 }
 
 function checkShards({ availabilityZones, shardsPerZone = 1 }: EbsMailStoreProps): number {

@@ -69,6 +69,7 @@ export interface EfsMailStoreProps {
  * @throws when `archiveAfter` is not later than `infrequentAccessAfter`, which EFS refuses
  */
 export class EfsMailStore extends Construct implements IMailStore {
+  /** The file system, new or imported. */
   public readonly fileSystem: IFileSystem;
   public readonly storeId: string;
   public readonly storeArn: string;

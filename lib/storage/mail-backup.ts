@@ -17,6 +17,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
+import { checkWholeDays } from '../private/check-whole';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { BackupLock } from './backup-lock';
 import { anyFileSystem, backupStatements, restoreStatements } from './backup-rights';
@@ -103,7 +104,9 @@ export interface MailBackupProps extends MailBackupOptions {
  * @throws when a period is not whole days, or shorter than the lock allows
  */
 export class MailBackup extends Construct {
+  /** Where backups are. */
   public readonly vault: BackupVault;
+  /** When they are made, and how long they are kept. */
   public readonly plan: BackupPlan;
 
   /** ARN of the plan of the weekly restore test, which events of its restores name. */
@@ -367,10 +370,8 @@ interface Periods {
 function checkPeriods(keep: Periods, lock?: BackupLock): void {
   const least = lock?.configuration?.minRetention;
   for (const [name, period] of Object.entries(keep) as [string, Duration][]) {
-    const days = period.toDays({ integral: false });
-    if (!Number.isInteger(days) || days < 1) {
-      throw new Error(`${name} must be whole days, at least 1, got ${days}; give Duration.days(n)`);
-    }
+    checkWholeDays(name, period, 1);
+    const days = period.toDays();
     if (least && days < least.toDays()) {
       throw new Error(
         `${name} must be >= the lock's shortest retention (${least.toDays()} days), got ${days} days; ` +

@@ -67,6 +67,7 @@ export interface RestoreCheckProps {
 export class RestoreCheck extends Construct {
   /** Of the machine. */
   public readonly role: Role;
+  /** Of the machine that looks at what was restored. */
   public readonly launchTemplate: LaunchTemplate;
 
   private readonly handler: HandlerFunction;

@@ -29,6 +29,7 @@ export interface ShardSnapshotsProps {
  * @throws on times and counts that the service does not take
  */
 export class ShardSnapshots extends Construct {
+  /** When snapshots are made, and how many are kept. */
   public readonly policy: CfnLifecyclePolicy;
 
   constructor(scope: Construct, id: string, props: ShardSnapshotsProps) {

@@ -245,6 +245,14 @@ test.each<[string, () => Partial<MailBlockListsProps>, string]>([
     'the block list a must begin at the first address of its range, got 192.0.2.1/24; write 192.0.2.0/24',
   ],
   [
+    'the office that is let in',
+    () => ({
+      lists: [BlockList.networks('a', ['198.51.0.0/16'])],
+      protectedRanges: ['10.0.0.0/16', '198.51.100.0/24'],
+    }),
+    'the block list a must not have networks of ours, or such as are let in, got 198.51.0.0/16, in which 198.51.100.0/24 is',
+  ],
+  [
     'more than a function can be told',
     () => ({
       lists: Array.from({ length: 20 }, (_, index) =>

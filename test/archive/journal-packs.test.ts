@@ -87,7 +87,7 @@ test('alarms when no run has come to its end for a day, and when something is no
 });
 
 test('fails when maxAge leaves no time to pack', () => {
-  expect(() => packs(testStack(), { maxAge: Duration.days(1) })).toThrow('maxAge must be 2 or more whole days, got 1');
+  expect(() => packs(testStack(), { maxAge: Duration.days(1) })).toThrow('maxAge must be whole days, 2 or more, got 1');
 });
 
 describe('of a MailStack with a journal', () => {

@@ -33,3 +33,12 @@ test('has more names and another kind of key when asked', () => {
     KeyAlgorithm: 'RSA_2048',
   });
 });
+
+test('fails when the name is longer than a certificate can say', () => {
+  const hostname = `mail.${'a'.repeat(60)}`;
+  const stack = testStack();
+  const hostedZone = HostedZone.fromHostedZoneAttributes(stack, 'Zone', { hostedZoneId: 'Z1', zoneName: hostname });
+  expect(() => new EdgeCertificate(stack, 'Certificate', { hostname, hostedZone })).toThrow(
+    'hostname must have 64 characters or fewer for a certificate of ACM, got 65',
+  );
+});

@@ -188,10 +188,14 @@ test.each(environments)('names the mail exchanger in $where', ({ env }) => {
   );
 });
 
-test('adds to a rule set that is active, and activates none', () => {
+test.each(['by its name', 'as a construct'])('adds to a rule set that is active, %s, and activates none', (how) => {
   const stack = testStack();
   const ruleSet = ReceiptRuleSet.fromReceiptRuleSetName(stack, 'Theirs', 'theirs');
-  inboundIn(stack, { ruleSet, recipients: ['bob@example.com'], requireTls: true });
+  inboundIn(stack, {
+    ...(how === 'by its name' ? { ruleSetName: 'theirs' } : { ruleSet }),
+    recipients: ['bob@example.com'],
+    requireTls: true,
+  });
   const template = Template.fromStack(stack);
   template.resourceCountIs('AWS::SES::ReceiptRuleSet', 0);
   template.resourceCountIs('Custom::ActiveReceiptRuleSet', 0);
@@ -252,6 +256,12 @@ test.each<[string, Partial<SesInboundProps>, string]>([
   ],
 ])('fails when given %s', (_what, props, message) => {
   expect(() => inboundIn(testStack(), props)).toThrow(message);
+});
+
+test('fails when it is to add to a rule set that is given twice', () => {
+  const stack = testStack();
+  const ruleSet = ReceiptRuleSet.fromReceiptRuleSetName(stack, 'Theirs', 'theirs');
+  expect(() => inboundIn(stack, { ruleSet, ruleSetName: 'theirs' })).toThrow('ruleSet and ruleSetName are both set');
 });
 
 test('fails when it is to replace a rule set and to add to it', () => {

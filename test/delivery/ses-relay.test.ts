@@ -140,13 +140,11 @@ test('the login is renewed every 45 days, and another time on request', () => {
     return Object.values(template.findResources('AWS::SecretsManager::RotationSchedule'))[0];
   };
   expect(rotation({}).Properties).toMatchObject({
-    RotationRules: { ScheduleExpression: 'rate(45 days)' },
+    RotationRules: { AutomaticallyAfterDays: 45 },
     RotateImmediatelyOnUpdate: false,
   });
   expect(rotation({}).DependsOn).toEqual(expect.arrayContaining([expect.stringMatching(/^RelayCredentials/)]));
-  expect(rotation({ rotateAfter: Duration.days(30) }).Properties.RotationRules.ScheduleExpression).toBe(
-    'rate(30 days)',
-  );
+  expect(rotation({ rotateAfter: Duration.days(30) }).Properties.RotationRules.AutomaticallyAfterDays).toBe(30);
 });
 
 test("the login's function may renew one user's keys and write one secret", () => {
@@ -201,7 +199,7 @@ test.each<[Partial<SesRelayProps>, string]>([
     'verifiedDomains must be among the mail domains (example.com), got example.net; remove it',
   ],
   [{ mailFromSubdomain: 'a.b' }, 'mailFromSubdomain must be one lower-case label such as bounce, got a.b'],
-  [{ rotateAfter: Duration.hours(36) }, 'rotateAfter must be 1 to 365 whole days, got 1.5 days'],
+  [{ rotateAfter: Duration.hours(36) }, 'rotateAfter must be 1 to 365 whole days, got 1.5'],
 ])('fails when it is given %j', (props, message) => {
   expect(() => relayIn(testStack(), props)).toThrow(message);
 });

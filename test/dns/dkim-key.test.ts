@@ -114,7 +114,8 @@ test('alarms when a step fails', () => {
   dkimKey(stack);
   Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::Alarm', {
     MetricName: 'Errors',
-    Threshold: 1,
+    Threshold: 0,
+    ComparisonOperator: 'GreaterThanThreshold',
     AlarmActions: [{ Ref: 'AlertsTopicCF7C81C9' }],
     AlarmDescription: Match.stringLikeRegexp('DKIM key could not be rotated'),
   });

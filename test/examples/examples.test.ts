@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { Consumer } from './consumer';
 
@@ -41,13 +41,20 @@ test("the pull request example's own test passes, and fails when the stack chang
   expect(() => consumer.run(jest, ['--ci', '--rootDir', folder], folder)).toThrow(/1 snapshot failed/);
 });
 
-test('every ts block of the README compiles', () => {
-  const readme = readFileSync(path.join(__dirname, '..', '..', 'README.md'), 'utf8');
-  const blocks = [...readme.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code);
-  expect(blocks.length).toBeGreaterThan(2);
-  const folder = path.join(consumer.folder, 'readme');
-  consumer.run('mkdir', ['-p', folder]);
-  consumer.run('cp', [path.join(__dirname, '..', '..', 'examples', 'minimal', 'tsconfig.json'), folder]);
-  blocks.forEach((code, index) => consumer.run('tee', [path.join(folder, `block-${index}.ts`)], folder, {}, code));
+test('every ts block of the README and of docs/ compiles', () => {
+  const root = path.join(__dirname, '..', '..');
+  const docs = readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md'));
+  const folder = path.join(consumer.folder, 'snippets');
+  mkdirSync(folder);
+  cpSync(path.join(root, 'examples', 'minimal', 'tsconfig.json'), path.join(folder, 'tsconfig.json'));
+  for (const page of ['README.md', ...docs.map((name) => `docs/${name}`)]) {
+    const text = readFileSync(path.join(root, page), 'utf8');
+    const blocks = [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)];
+    blocks.forEach(([, code], index) => {
+      // The compiler's messages name the page. A block without imports would share its names with the others.
+      writeFileSync(path.join(folder, `${path.basename(page, '.md')}-${index + 1}.ts`), `${code}export {};\n`);
+    });
+  }
+  expect(readdirSync(folder).length).toBeGreaterThan(20);
   consumer.compile(folder);
 });

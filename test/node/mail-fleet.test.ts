@@ -390,14 +390,40 @@ test.each<[string, Partial<MailFleetProps>, string]>([
   [
     'mail in Trash expires after a day and a half',
     { trashRetention: Duration.hours(36) },
-    'trashRetention must be whole days, 1 or more, got 1.5 days',
+    'trashRetention must be whole days, 1 or more, got 1.5; raise trashRetention',
   ],
   [
     'mail in Junk expires at once',
     { junkRetention: Duration.days(0) },
-    'junkRetention must be whole days, 1 or more, got 0 days',
+    'junkRetention must be whole days, 1 or more, got 0; raise junkRetention',
   ],
   ['the pause is shorter than a boot', { pauseTime: Duration.minutes(1) }, 'pauseTime must be >= bootTimeout (600 s)'],
+  [
+    'the pause is longer than a group can be watched',
+    { pauseTime: Duration.hours(49) },
+    'pauseTime must be 60 to 172800 whole seconds, got 176400',
+  ],
+  [
+    'nodes would be replaced while they boot',
+    { bootTimeout: Duration.seconds(30) },
+    'bootTimeout must be 60 to 7200 whole seconds, got 30',
+  ],
+  [
+    'messages may be of any size, which 0 means to Postfix',
+    { messageSizeMax: Size.bytes(0) },
+    'messageSizeMax must be 1 to 1024 whole MiB, got 0',
+  ],
+  [
+    'the largest message is not whole',
+    { messageSizeMax: Size.kibibytes(1536) },
+    'messageSizeMax must be 1 to 1024 whole MiB, got 1.5',
+  ],
+  ['nobody may have mail', { mailboxQuota: Size.bytes(0) }, 'mailboxQuota must be 1 to 16777216 whole MiB, got 0'],
+  [
+    'the root volume is smaller than the image',
+    { rootVolumeSize: Size.gibibytes(4) },
+    'rootVolumeSize must be whole GiB, 8 or more, got 4',
+  ],
   [
     'a value could not be written to a node',
     { configurations: [{ environment: { MAIL_X: 'a\nb' } }] },

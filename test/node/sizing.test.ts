@@ -1,6 +1,7 @@
 import { Size } from 'aws-cdk-lib';
 import { InstanceType } from 'aws-cdk-lib/aws-ec2';
-import { checkMemory, connectionsPerNode, machineOf } from '../../lib/node';
+import { connectionsPerNode, machineOf } from '../../lib/node';
+import { checkMemory } from '../../lib/node/sizing';
 
 test.each([
   ['t4g.medium', 2, 4, 1000],

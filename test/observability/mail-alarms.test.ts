@@ -233,3 +233,16 @@ test('watches burst credits of an imported file system only', () => {
     Threshold: Match.anyValue(),
   });
 });
+
+test.each<[MailAlarmsProps, string]>([
+  [{ queueLengthMax: 0 }, 'alarmThresholds.queueLengthMax must be 1 or more, got 0; change queueLengthMax'],
+  [{ queueAgeMax: Duration.seconds(5) }, 'alarmThresholds.queueAgeMax must be 60 or more, got 5'],
+  [{ certificateDaysMin: -1 }, 'alarmThresholds.certificateDaysMin must be 1 or more, got -1'],
+  [{ clientTlsErrorsMax: -1 }, 'alarmThresholds.clientTlsErrorsMax must be 0 or more, got -1'],
+  [{ failedLoginsMax: -1 }, 'alarmThresholds.failedLoginsMax must be 0 or more, got -1'],
+  [{ loginFailureRateMax: 100 }, 'alarmThresholds.loginFailureRateMax must be 0 to 99, got 100'],
+  [{ loginFailureRateFrom: NaN }, 'alarmThresholds.loginFailureRateFrom must be 1 or more, got NaN'],
+  [{ storeSizeMax: Size.bytes(0) }, 'alarmThresholds.storeSizeMax must be 1 or more, got 0'],
+])('fails when it is given %j', (props, message) => {
+  expect(() => new MailAlarms(testStack(), 'Alarms', props)).toThrow(message);
+});

@@ -39,7 +39,11 @@ describe.each(flagSets)('with $flags', ({ context }) => {
   });
 
   test('a rotation that failed raises an alarm', () => {
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'Errors', Threshold: 1 });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'Errors',
+      Threshold: 0,
+      ComparisonOperator: 'GreaterThanThreshold',
+    });
   });
 
   test('has no open findings', () => expect(openFindings(stack)).toEqual([]));

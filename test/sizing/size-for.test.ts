@@ -69,7 +69,7 @@ test('2 000 users cost what the price list says', () => {
   expect(edge).toBeCloseTo(16.43 + 3 * 3.65 + 1.2 * 4.38, 6);
   const kept = 276.48 * 0.3 + 552.96 * 0.016 + (4294.967296 - 829.44) * 0.008;
   expect(storage).toBeCloseTo(kept + (730 / 24) * 9.216 * (2 * 0.06 + 3 * 0.03), 6);
-  expect(other).toBeCloseTo(1 + 0.5 + 0.8 + 2 + 6, 6);
+  expect(other).toBeCloseTo(1 + 0.5 + 0.8 + 2.3 + 6, 6);
   expect(total).toBeCloseTo(nodes + network + edge + storage + other, 6);
 });
 

@@ -167,7 +167,7 @@ test('alarms when backups stop, fail or are late, and when copies and restores f
 });
 
 test.each<[Partial<MailBackupProps>, string]>([
-  [{ keepHourly: Duration.hours(36) }, 'keepHourly must be whole days, at least 1, got 1.5'],
+  [{ keepHourly: Duration.hours(36) }, 'keepHourly must be whole days, 1 or more, got 1.5'],
   [
     { lock: BackupLock.governance(Duration.days(7)) },
     "keepHourly must be >= the lock's shortest retention (7 days), got 2 days; raise it",
@@ -175,6 +175,17 @@ test.each<[Partial<MailBackupProps>, string]>([
   [{ restoreTestDay: 'Sunday' }, 'restoreTestDay must be MON to SUN, got "Sunday"'],
 ])('fails when it is given %j', (props, message) => {
   expect(() => backup(testStack(), props)).toThrow(message);
+});
+
+test.each<[() => BackupLock, string]>([
+  [() => BackupLock.governance(Duration.hours(12)), 'minRetention must be whole days, 1 or more, got 0.5'],
+  [() => BackupLock.compliance(Duration.days(0)), 'minRetention must be whole days, 1 or more, got 0'],
+  [
+    () => BackupLock.compliance(Duration.days(30), Duration.days(1)),
+    'changeableFor must be whole days, 3 or more, got 1; raise changeableFor',
+  ],
+])('fails when a lock has a time that AWS Backup does not take: %#', (lock, message) => {
+  expect(lock).toThrow(message);
 });
 
 test('tells when a check of a restored store failed, or none was passed for a week, where checks are run', () => {

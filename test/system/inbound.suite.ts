@@ -234,16 +234,9 @@ export function inboundSuite(system: () => System): void {
   test('by port 25 nobody writes the header that sends mail to Junk', async () => {
     const { view, bob } = system();
     const subject = randomUUID();
-    const client = await LineClient.tcp(view.address, 25);
-    await client.expect(/^220 /);
-    await client.ask('EHLO mx.example.net', /^250 /);
-    await client.ask('MAIL FROM:<someone@example.net>', /^250 /);
-    await client.ask(`RCPT TO:<${bob.address}>`, /^250 /);
-    await client.ask('DATA', /^354 /);
-    await client.ask(
-      `From: someone@example.net\r\nX-Inbound-Verdict: junk\r\nSubject: ${subject}\r\n\r\nx\r\n.`,
-      /^250 /,
-    );
+    const client = await LineClient.mx(view.address);
+    const forged = `From: someone@example.net\r\nX-Inbound-Verdict: junk\r\nSubject: ${subject}\r\n\r\nx`;
+    expect(await client.mail('someone@example.net', bob.address, forged)).toMatch(/^250 /);
     client.close();
     const [message] = await arrives(bob, subject);
     expect(message).not.toContain('X-Inbound-Verdict');
@@ -314,11 +307,8 @@ export function inboundSuite(system: () => System): void {
   test('nobody else says that Postfix has it', async () => {
     const { view, alice } = system();
     await expect(submit(view, alice, 'x.y@inbound.invalid', randomUUID())).rejects.toThrow(/554|550/);
-    const client = await LineClient.tcp(view.address, 25);
-    await client.expect(/^220 /);
-    await client.ask('EHLO mx.example.net', /^250 /);
-    await client.ask('MAIL FROM:<someone@example.net>', /^250 /);
-    await client.ask('RCPT TO:<x.y@inbound.invalid>', /^5\d\d /);
+    const client = await LineClient.mx(view.address);
+    expect(await client.mail('someone@example.net', 'x.y@inbound.invalid', '')).toMatch(/^5\d\d /);
     client.close();
     const [node] = nodes();
     // A program on the node, such as a user's Sieve script, may write there, but knows no claim.

@@ -72,13 +72,9 @@ export function journalSuite(system: () => System): void {
   test('a message from another server is there once, with who sent it', async () => {
     const { view, bob } = system();
     const subject = randomUUID();
-    const client = await LineClient.tcp(view.address, 25);
-    await client.expect(/^220 /);
-    await client.ask('EHLO mx.example.net', /^250 /);
-    await client.ask('MAIL FROM:<someone@example.net>', /^250 /);
-    await client.ask(`RCPT TO:<${bob.address}>`, /^250 /);
-    await client.ask('DATA', /^354 /);
-    await client.ask(`From: someone@example.net\r\nSubject: ${subject}\r\n\r\n${'x'.repeat(5000)}\r\n.`, /^250 /);
+    const client = await LineClient.mx(view.address);
+    const message = `From: someone@example.net\r\nSubject: ${subject}\r\n\r\n${'x'.repeat(5000)}`;
+    expect(await client.mail('someone@example.net', bob.address, message)).toMatch(/^250 /);
     client.close();
     const [object, ...more] = await journalled(subject);
     expect(more).toEqual([]);

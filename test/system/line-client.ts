@@ -17,6 +17,14 @@ export class LineClient {
     return new LineClient(socket);
   }
 
+  /** What another mail server has: a session on port 25, after EHLO. */
+  public static async mx(host: string, localAddress?: string): Promise<LineClient> {
+    const client = await LineClient.tcp(host, 25, localAddress);
+    await client.expect(/^220 /);
+    await client.ask('EHLO mx.example.net', /^250 /);
+    return client;
+  }
+
   private unread = '';
   private ended = false;
   private deflate?: ReturnType<typeof createDeflateRaw>;
@@ -79,6 +87,20 @@ export class LineClient {
     return answer;
   }
 
+  /**
+   * Hands a message over, in an SMTP session after EHLO. Sender and recipient may have parameters, such as `<a@example.net> SIZE=7`.
+   *
+   * @param message header, empty line and body, without an end of line at its end
+   * @returns what the server says to the message, or to the recipient when it refuses that
+   */
+  public async mail(from: string, to: string, message: string): Promise<string> {
+    await this.ask(`MAIL FROM:${inBrackets(from)}`, /^250 /);
+    const answer = await this.ask(`RCPT TO:${inBrackets(to)}`, /^\d{3} /);
+    if (!answer.startsWith('250')) return answer;
+    await this.ask('DATA', /^354 /);
+    return this.ask(`${message}\r\n.`, /^\d{3} /);
+  }
+
   /** Starts TLS on the open connection. */
   public async startTls(options: ConnectionOptions): Promise<void> {
     this.socket.removeAllListeners();
@@ -116,6 +138,10 @@ export class LineClient {
     };
     this.socket.on('end', end).on('close', end).on('error', end);
   }
+}
+
+function inBrackets(address: string): string {
+  return address.startsWith('<') ? address : `<${address}>`;
 }
 
 const SALTED = new Map<string, Buffer>();

@@ -42,15 +42,9 @@ export function rewritingSuite(system: () => System): void {
 
   /** Says what a mail server says on port 25 of a node. Resolves to the answer to RCPT or to the message. */
   const send = async (from: string, to: string, subject: string, address = system().view.address): Promise<string> => {
-    const client = await LineClient.tcp(address, 25);
+    const client = await LineClient.mx(address);
     try {
-      await client.expect(/^220 /);
-      await client.ask('EHLO mx.example.net', /^250 /);
-      await client.ask(`MAIL FROM:<${from}>`, /^250 /);
-      const answer = await client.ask(`RCPT TO:<${to}>`, /^\d\d\d /);
-      if (!answer.startsWith('250')) return answer;
-      await client.ask('DATA', /^354 /);
-      return await client.ask(`From: <someone@elsewhere.example>\r\nSubject: ${subject}\r\n\r\nhello\r\n.`, /^\d\d\d /);
+      return await client.mail(from, to, `From: <someone@elsewhere.example>\r\nSubject: ${subject}\r\n\r\nhello`);
     } finally {
       client.close();
     }
