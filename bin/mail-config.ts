@@ -267,10 +267,10 @@ export interface MailConfig {
 
   /**
    * Certificates that mail clients need besides the password, docs/client-certificates.md: `authorities` is the text of a PEM file with
-   * those of who issues them. Needs `implicitTls: 'node'`.
+   * those of who issues them, `revocationLists` whether nodes look at lists of what they revoked (default false). Needs `implicitTls: 'node'`.
    * @default - none
    */
-  readonly clientCertificates?: { readonly authorities: string };
+  readonly clientCertificates?: { readonly authorities: string; readonly revocationLists?: boolean };
 
   /**
    * Address that the certificate authority of the nodes may write to. `nodeCertificate: 'dns-01'` needs it.
@@ -517,7 +517,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   implicitTls: oneOf(['balancer', 'node']),
   idleTimeoutMinutes: integer(1, 100),
   nodeCertificate: checkNodeCertificate,
-  clientCertificates: record({ authorities: isString }),
+  clientCertificates: record({ authorities: isString, revocationLists: optional(isBoolean) }),
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   sharedFolders: isBoolean,

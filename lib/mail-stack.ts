@@ -517,7 +517,12 @@ export class MailStack extends Stack {
     );
 
     this.clientCertificates =
-      props.clientCertificates && new ClientCertificates(this, 'ClientCertificates', props.clientCertificates);
+      props.clientCertificates &&
+      new ClientCertificates(this, 'ClientCertificates', {
+        ...props.clientCertificates,
+        encryptionKey: this.encryptionKey,
+        accessLogsBucket,
+      });
     this.relay = props.relay?.bind(new Construct(this, 'Relay'), {
       domains: this.domains,
       hostedZones: [this.hostedZone],

@@ -25,6 +25,14 @@ export function addOutputs(stack: MailStack): void {
       output(stack, 'SignInUrl', authorizationUrl, 'Where mail clients send people to sign in');
     }
   }
+  if (stack.clientCertificates?.revocationsLocation) {
+    output(
+      stack,
+      'ClientRevocationsObject',
+      stack.clientCertificates.revocationsLocation,
+      'Revocation lists of client certificates, and what they revoke: aws s3 cp lists.pem <this>',
+    );
+  }
   if (stack.erasureWithin) {
     output(
       stack,
