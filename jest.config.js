@@ -30,6 +30,7 @@ module.exports = {
     { ...common, displayName: 'services', testMatch: ['<rootDir>/test/system/services.test.ts'] },
     { ...common, displayName: 'volumes', testMatch: ['<rootDir>/test/system/volumes.test.ts'] },
     { ...common, displayName: 'directory', testMatch: ['<rootDir>/test/system/directory.test.ts'] },
+    { ...common, displayName: 'sealed', testMatch: ['<rootDir>/test/system/sealed.test.ts'] },
     { ...common, displayName: 'certificates', testMatch: ['<rootDir>/test/system/certificates.test.ts'] },
     { ...common, displayName: 'failures', testMatch: ['<rootDir>/test/failures/**/*.test.ts'] },
     // Nodes with kernels of their own; needs the sandbox: `npm run test:boot`.

@@ -91,7 +91,7 @@ function stackProps(config: MailConfig): MailStackProps {
     sessionManager: config.sessionManager,
     mailboxFormat: config.mailboxFormat as MailboxFormat | undefined,
     archiveLock: config.archiveLock && ArchiveLock[config.archiveLock.mode](Duration.days(config.archiveLock.days)),
-    journal: config.journal ? {} : undefined,
+    journal: config.journal === true ? {} : config.journal || undefined,
     retention:
       config.retention && RetentionProfile.combine(...config.retention.map((name) => RetentionProfile[name]())),
     restoreAccess: config.restoreAccess && {

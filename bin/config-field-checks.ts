@@ -91,6 +91,13 @@ export function checkFiltering(field: string, value: unknown): void {
   })(field, value);
 }
 
+/** Whether, and how, mail is journaled. */
+export function checkJournal(field: string, value: unknown): void {
+  if (typeof value !== 'boolean') {
+    record({ sealed: optional(isBoolean) })(field, value);
+  }
+}
+
 /** Whether, and which, networks are refused; the constructs look at the values. */
 export function checkBlockLists(field: string, value: unknown): void {
   if (typeof value === 'boolean') {

@@ -15,6 +15,7 @@ import {
   checkAllow,
   checkBlockLists,
   checkFiltering,
+  checkJournal,
   checkNetworkFirewall,
   checkNodeCertificate,
   checkOperators,
@@ -266,10 +267,10 @@ export interface MailConfig {
 
   /**
    * Certificates that mail clients need besides the password, docs/client-certificates.md: `authorities` is the text of a PEM file with
-   * those of who issues them. Needs `implicitTls: 'node'`.
+   * those of who issues them, `revocationLists` whether nodes look at lists of what they revoked (default false). Needs `implicitTls: 'node'`.
    * @default - none
    */
-  readonly clientCertificates?: { readonly authorities: string };
+  readonly clientCertificates?: { readonly authorities: string; readonly revocationLists?: boolean };
 
   /**
    * Address that the certificate authority of the nodes may write to. `nodeCertificate: 'dns-01'` needs it.
@@ -428,10 +429,11 @@ export interface MailConfig {
   readonly archiveLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number };
 
   /**
-   * Whether a copy of every message, inwards and outwards, is stored in the archive, with signed evidence; docs/journal.md.
+   * Whether a copy of every message, inwards and outwards, is stored in the archive, with signed evidence; docs/journal.md. `sealed`
+   * encrypts each for those whose it is, so that their mail can be erased although `archiveLock` keeps it.
    * @default false
    */
-  readonly journal?: boolean;
+  readonly journal?: boolean | { readonly sealed?: boolean };
 
   /**
    * A login by which `mail-restore` opens every mailbox, docs/restore.md: from these IPv4 ranges only. `rotateDays` is the age at which
@@ -515,7 +517,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   implicitTls: oneOf(['balancer', 'node']),
   idleTimeoutMinutes: integer(1, 100),
   nodeCertificate: checkNodeCertificate,
-  clientCertificates: record({ authorities: isString }),
+  clientCertificates: record({ authorities: isString, revocationLists: optional(isBoolean) }),
   certificateEmail: matches(EMAIL, 'an address such as ops@example.net'),
   mailboxQuotaMiB: integer(1, 16_777_216),
   sharedFolders: isBoolean,
@@ -557,7 +559,7 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
     lateMinutes: optional(integer(4, 1440)),
   }),
   archiveLock: record({ mode: oneOf(['governance', 'compliance']), days: integer(1, 36_500) }),
-  journal: isBoolean,
+  journal: checkJournal,
   restoreAccess: record({ sources: listOf(isString), rotateDays: optional(integer(1, 1000)) }),
   retention: listOf(oneOf(['gdpr', 'us', 'mlps3', 'iso27001'])),
   alarmEmail: matches(EMAIL, 'an address such as ops@example.net'),

@@ -6,8 +6,10 @@ import { KMSClient } from '@aws-sdk/client-kms';
 import { publicKeyFrom } from '../handlers/evidence/chain/manifest';
 import { BucketSource } from '../handlers/evidence/evidence-source';
 import { holdingBackups } from './erase/backups';
-import { eraseFromJournal, JournalErasure } from './erase/erase-journal';
+import { destroyKeys, KeysErasure, keyTagOf, settleLocked } from './erase/destroy-keys';
+import { eraseFromJournal, JournalErasure, LockedVersion } from './erase/erase-journal';
 import { JournalVersions } from './erase/journal-versions';
+import { KeyVersions } from './erase/key-versions';
 import { storedReports } from './erase/node-reports';
 import { Erased, NodeReport, readProof, sign } from './erase/proof';
 import { WorkLog } from './erase/work-log';
@@ -37,6 +39,7 @@ and writes a signed proof. Each may be run again.
   status   what the users file says
   finish   deletes each version of the person's messages from the journal:
              --journal s3://bucket  may be repeated: each copy of it, too; nodes report in the first
+             --keys s3://bucket     of a sealed journal: destroys the person's keys, so that what a lock keeps can't be read
              --also address         further addresses, aliases, names with a detail; may be repeated
              --node-report file     instead of what nodes report there: of each node what libexec/erase --report prints; may be repeated
              --sign key             id, ARN or alias of a KMS key of the kind ECC_NIST_P256
@@ -59,6 +62,7 @@ async function main(): Promise<void> {
       within: { type: 'string', default: process.env.MAIL_ERASE_WITHIN ?? `${WITHIN}` },
       vault: { type: 'string', multiple: true, default: [] },
       journal: { type: 'string', multiple: true, default: [] },
+      keys: { type: 'string' },
       also: { type: 'string', multiple: true, default: [] },
       'node-report': { type: 'string', multiple: true, default: [] },
       sign: { type: 'string' },
@@ -126,6 +130,7 @@ function describe({ subject, since, due }: Erasure) {
 
 interface FinishOptions {
   readonly journal: string[];
+  readonly keys?: string;
   readonly also: string[];
   readonly 'node-report': string[];
   readonly sign?: string;
@@ -142,7 +147,12 @@ async function finish(address: string, directory: Directory, options: FinishOpti
   const file = await directory.read();
   const mark = file.erasure(address);
   const also = options.also.map((alias) => alias.toLowerCase());
+  const wrong = also.find((alias) => !/^[^@\s]+@[^@\s]+$/.test(alias));
+  if (wrong !== undefined) throw new Error(`--also must be an address such as bob+lists@example.com, got ${wrong}`);
   if (!dryRun) checkMark(address, mark);
+  const keys = options.keys === undefined ? undefined : new KeyVersions(options.keys);
+  const tags = [...new Set([address, ...also].map(keyTagOf))];
+  if (keys && !dryRun) checkUnused(tags, file.allAddresses());
   const journals = options.journal.map((location) => {
     const [, bucket] = /^s3:\/\/([a-z0-9][a-z0-9.-]+)\/?$/.exec(location) ?? [];
     if (!bucket) throw new Error(`--journal must be an address such as s3://bucket, got ${location}`);
@@ -154,16 +164,25 @@ async function finish(address: string, directory: Directory, options: FinishOpti
   const log = new WorkLog(dryRun ? undefined : `${options.proof}.work`);
   const person = { addresses: [address, ...also], others: file.allAddresses() };
   const results: JournalErasure[] = [];
+  const onProblem = (what: string, key: string, why: string) => console.error(`${what}: ${key}: ${why}`);
   for (const journal of journals) {
     results.push(
       await eraseFromJournal(journal, person, log, {
         shared: options.shared,
         liftGovernance: options['bypass-governance'],
         dryRun,
-        onProblem: (what, key, why) => console.error(`${what}: ${key}: ${why}`),
+        onProblem,
       }),
     );
   }
+  // After all of them: a legal hold on one of the messages is one on what opens it.
+  let destroyed: KeysErasure | undefined;
+  if (keys && results.some(({ held }) => held.length > 0)) {
+    onProblem('held', `s3://${keys.bucket}`, 'the keys stay, as they open messages under a legal hold');
+  } else if (keys) {
+    destroyed = await destroyKeys(keys, tags, log, { dryRun, onProblem });
+  }
+  await settleLocked(results, keys, destroyed && dryRun ? tags : [], onProblem);
   const left = results.flatMap(({ locked, held, refused }) => [...locked, ...held, ...refused]).length;
   // What was backed up before the first node said that the mailbox is gone may have it.
   const gone = Math.min(Date.now(), ...nodes.map(({ at }) => Date.parse(at)));
@@ -172,11 +191,11 @@ async function finish(address: string, directory: Directory, options: FinishOpti
   const deadline = mark && new Date(mark.since.getTime() + options.within * HOUR);
   const inTime = deadline === undefined || deadline.getTime() >= Date.now();
   if (!inTime) console.error(`late: all was to be gone by ${deadline.toISOString()}`);
-  const complete = left === 0 && nodes.every(({ clean }) => clean);
+  const complete = left === 0 && !destroyed?.refused.length && nodes.every(({ clean }) => clean);
   if (!dryRun) {
     const erased: Erased = {
       ...{ subject: subjectOf(address), since: mark!.since.toISOString(), due: mark!.due!.toISOString() },
-      ...{ at: new Date().toISOString(), nodes, journals: results, complete },
+      ...{ at: new Date().toISOString(), nodes, journals: results, keys: destroyed, complete },
       ...{ deadline: deadline!.toISOString(), inTime, backups },
     };
     const text = await sign(new KMSClient({}), options.sign!, erased);
@@ -186,14 +205,21 @@ async function finish(address: string, directory: Directory, options: FinishOpti
     if (complete) log.end();
   }
   const sum = (of: (result: JournalErasure) => number) => results.reduce((all, one) => all + of(one), 0);
-  const until = results.flatMap(({ locked }) => locked.map((one) => one.until)).sort();
+  const last = (of: (result: JournalErasure) => readonly LockedVersion[]) =>
+    results
+      .flatMap((result) => of(result).map(({ until }) => until))
+      .sort()
+      .at(-1) ?? null;
   console.log(
     JSON.stringify({
       looked: sum(({ looked }) => looked),
       deleted: sum(({ deleted }) => deleted.length),
       shared: sum(({ shared }) => shared),
       locked: sum(({ locked }) => locked.length),
-      lockedUntil: until.at(-1) ?? null,
+      lockedUntil: last(({ locked }) => locked),
+      unreadable: sum(({ unreadable }) => unreadable.length),
+      unreadableUntil: last(({ unreadable }) => unreadable),
+      keysDestroyed: destroyed?.destroyed.length ?? 0,
       held: sum(({ held }) => held.length),
       refused: sum(({ refused }) => refused.length),
       backups: backups.reduce((count, { points }) => count + points, 0),
@@ -217,6 +243,15 @@ function checkMark(address: string, mark?: Erasure): asserts mark is Erasure {
   if (mark.due.getTime() > Date.now()) {
     throw new Error(`${address} may still be brought back, until ${mark.due.toISOString()}; run finish after that`);
   }
+}
+
+/** Who still has an address would lose what comes to it. */
+function checkUnused(tags: readonly string[], addresses: readonly string[]): void {
+  const used = addresses.find((address) => tags.includes(keyTagOf(address)));
+  if (used)
+    throw new Error(
+      `${used} is still in use, so its key can't be destroyed; take it from whoever has it, or leave it out`,
+    );
 }
 
 /** As they were brought; else as nodes stored them in the first journal. */

@@ -7,13 +7,15 @@ import { readPassword } from './users/read-password';
 import { SqlDirectory } from './users/sql-directory';
 import { checkAddress, UserFile } from './users/user-file';
 
-const USAGE = `usage: mail-users add|password|remove|disable|enable --directory WHERE [--quota 10G] [--protocols imap,smtp] address
+const USAGE = `usage: mail-users add --directory WHERE [--quota 10G] [--protocols imap,smtp] [--shard 2] address
+       mail-users password|remove|disable|enable --directory WHERE address
        mail-users set --directory WHERE [--quota 10G|default] [--protocols imap,smtp|all] address
        mail-users list --directory WHERE
        mail-users alias add|remove --directory WHERE --user address alias
        mail-users alias list --directory WHERE
        mail-users group add|remove --directory WHERE --user address group
        mail-users group list --directory WHERE
+       mail-users shard list --directory WHERE
        mail-users domain add|remove|disable|enable --directory WHERE domain
        mail-users domain list --directory WHERE
        mail-users app-password add --directory WHERE --name NAME --protocols imap,pop3,smtp,sieve address
@@ -27,7 +29,8 @@ environment; --tunnel PORT takes a port of this machine that leads to the databa
 first line of standard input; it is never an argument, which other processes could see. An app password is made up, printed
 once and stored nowhere. A user who is disabled can't log in; mail is still taken. Where a second factor is required, the
 password is good nowhere, app passwords and tokens are. Mail to an alias or a group goes to all users who have it; they may
-send from aliases. What is there already, and an import of what is there, changes nothing.`;
+send from aliases. Where mail is on shards, a user's follows from the
+address unless one is chosen when the user is added. What is there already, and an import of what is there, changes nothing.`;
 
 interface Command {
   /** What follows the options. @default - nothing */
@@ -40,11 +43,11 @@ interface Command {
   readonly optionalOptions?: readonly OptionName[];
 }
 
-type OptionName = 'quota' | 'protocols' | 'name' | 'user' | 'limit';
-const OPTION_NAMES: readonly OptionName[] = ['quota', 'protocols', 'name', 'user', 'limit'];
+type OptionName = 'quota' | 'protocols' | 'shard' | 'name' | 'user' | 'limit';
+const OPTION_NAMES: readonly OptionName[] = ['quota', 'protocols', 'shard', 'name', 'user', 'limit'];
 
 const COMMANDS: { readonly [command: string]: Command } = {
-  add: { takes: 'address', optionalOptions: ['quota', 'protocols'] },
+  add: { takes: 'address', optionalOptions: ['quota', 'protocols', 'shard'] },
   password: { takes: 'address' },
   set: { takes: 'address', optionalOptions: ['quota', 'protocols'] },
   remove: { takes: 'address' },
@@ -57,6 +60,7 @@ const COMMANDS: { readonly [command: string]: Command } = {
   'group add': { takes: 'group', options: ['user'] },
   'group remove': { takes: 'group', options: ['user'] },
   'group list': {},
+  'shard list': {},
   'domain add': { takes: 'domain' },
   'domain remove': { takes: 'domain' },
   'domain disable': { takes: 'domain' },
@@ -89,6 +93,7 @@ async function main(): Promise<void> {
       tunnel: { type: 'string' },
       quota: { type: 'string' },
       protocols: { type: 'string' },
+      shard: { type: 'string' },
       name: { type: 'string' },
       user: { type: 'string' },
       limit: { type: 'string' },
@@ -150,6 +155,8 @@ const LISTS: { readonly [command: string]: (file: UserFile, whom: string) => str
   list: (file) => file.addresses(),
   'alias list': (file) => file.users().flatMap(({ address, aliases }) => aliases.map((alias) => `${alias} ${address}`)),
   'group list': (file) => file.users().flatMap(({ address, groups }) => groups.map((group) => `${group} ${address}`)),
+  'shard list': (file) =>
+    file.users().flatMap(({ address, shard }) => (shard === undefined ? [] : [`${address} shard-${shard}`])),
   'domain list': (file) =>
     file
       .domains()
@@ -163,13 +170,14 @@ const LISTS: { readonly [command: string]: (file: UserFile, whom: string) => str
 /** What a command does to the file; asks for the password if it takes one. */
 async function change(command: string, whom: string, values: Values): Promise<(file: UserFile) => void> {
   const protocols = values.protocols === 'all' ? [] : values.protocols?.split(',');
+  const shard = values.shard === undefined ? undefined : Number(values.shard.replace(/^shard-/, ''));
   switch (command) {
     case 'add':
     case 'password': {
       checkAddress(whom);
       const password = await readPassword(whom);
       return command === 'add'
-        ? (file) => file.add(whom, password, { quota: values.quota, protocols })
+        ? (file) => file.add(whom, password, { quota: values.quota, protocols, shard })
         : (file) => file.setPassword(whom, password);
     }
     case 'set':

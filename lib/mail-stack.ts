@@ -482,6 +482,7 @@ export class MailStack extends Stack {
         bucket: this.archive.bucket,
         encryptionKey: this.archive.encryptionKey,
         logEncryptionKey: this.encryptionKey,
+        accessLogsBucket,
       });
     const copied = {
       bucket: this.archive.bucket,
@@ -517,7 +518,12 @@ export class MailStack extends Stack {
     );
 
     this.clientCertificates =
-      props.clientCertificates && new ClientCertificates(this, 'ClientCertificates', props.clientCertificates);
+      props.clientCertificates &&
+      new ClientCertificates(this, 'ClientCertificates', {
+        ...props.clientCertificates,
+        encryptionKey: this.encryptionKey,
+        accessLogsBucket,
+      });
     this.relay = props.relay?.bind(new Construct(this, 'Relay'), {
       domains: this.domains,
       hostedZones: [this.hostedZone],
@@ -785,14 +791,14 @@ export class MailStack extends Stack {
         'journal.packs must be off where archiveLock keeps the originals, which would then be paid for twice; remove one',
       );
     }
-    if (isLocked && journal?.packs === undefined) {
+    if (isLocked && journal?.packs === undefined && !journal?.sealed) {
       Annotations.of(this).addInfoV2(
         'cdk-mail-platform:noPacks',
         'small messages of the journal stay single objects, because archiveLock keeps them (docs/journal.md, "Packs")',
       );
     }
     const kept = retention?.longest(RetentionSubject.JOURNAL)?.toDays() ?? Infinity;
-    return journal?.packs ?? (!isLocked && !archiveBucket && kept >= 365);
+    return journal?.packs ?? (!isLocked && !journal?.sealed && !archiveBucket && kept >= 365);
   }
 }
 
@@ -814,7 +820,7 @@ function checkProps(props: MailStackProps, stack: Stack): void {
   if (twice !== undefined) {
     throw new Error(`additionalDomains must name other domains, each once, got ${twice} twice; remove one`);
   }
-  props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention);
+  props.retention?.checkLock('archiveLock', props.archiveLock?.defaultRetention, props.journal?.sealed);
   props.retention?.checkBackupLock('backup.lock', props.backup?.lock?.configuration);
   if (props.vpc && props.vpcId) {
     throw new Error('vpc and vpcId are both set; remove one');

@@ -3,7 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { openSync } from 'node:fs';
 import * as path from 'node:path';
 import { type CreateTableCommandInput, CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { CreateBucketCommand, PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  type ObjectLockConfiguration,
+  PutBucketVersioningCommand,
+  PutObjectLockConfigurationCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { PROJECT } from './paths';
@@ -86,8 +92,14 @@ export class LocalAws {
   /** Makes the buckets, tables and secrets of the template; `secrets` has values by logical id. */
   public async provide(template: Template, secrets: { readonly [logicalId: string]: string }): Promise<void> {
     const s3 = new S3Client(this.client);
-    for (const [id] of template.ofType('AWS::S3::Bucket')) {
-      await s3.send(new CreateBucketCommand({ Bucket: bucketName(id) }));
+    for (const [id, { Properties }] of template.ofType('AWS::S3::Bucket')) {
+      const lock = Properties.ObjectLockConfiguration as ObjectLockConfiguration | undefined;
+      const isLocked = lock?.Rule !== undefined;
+      await s3.send(new CreateBucketCommand({ Bucket: bucketName(id), ObjectLockEnabledForBucket: isLocked }));
+      if (isLocked) {
+        const query = { Bucket: bucketName(id), ObjectLockConfiguration: lock };
+        await s3.send(new PutObjectLockConfigurationCommand(query));
+      }
       await s3.send(
         new PutBucketVersioningCommand({ Bucket: bucketName(id), VersioningConfiguration: { Status: 'Enabled' } }),
       );

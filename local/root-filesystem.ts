@@ -35,7 +35,7 @@ export function readPackages(file: string): string[] {
 export async function rootFilesystem(progress: Progress): Promise<string> {
   const packages = [
     ...readPackages(path.join(__dirname, 'root-packages.txt')),
-    ...['.', 'signing', 'filtering', 'database', 'inbound', 'rewriting'].flatMap((part) =>
+    ...['.', 'signing', 'filtering', 'database', 'inbound', 'rewriting', 'sealing'].flatMap((part) =>
       readPackages(path.join(PROJECT, 'assets', 'node', part, 'packages.txt')),
     ),
   ];

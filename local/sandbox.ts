@@ -47,7 +47,7 @@ async function main(): Promise<number> {
     return 1;
   }
   // For the tests.
-  await prepare(new Progress(), { glusterfsd: 'glusterfs-server', shellcheck: 'shellcheck', zstd: 'zstd' });
+  await prepare(new Progress(), { glusterfsd: 'glusterfs-server', shellcheck: 'shellcheck', zstd: 'zstd', age: 'age' });
   const bin = path.join(__dirname, '..', 'node_modules', '.bin');
   return inSandbox(command, { ...process.env, PATH: `${bin}:${process.env.PATH}` });
 }

@@ -190,6 +190,7 @@ test.each<[string, Partial<MailStackProps>]>([
   ['mail from other domains through SES, and senders rewritten', { inbound: InboundMail.ses(), senderRewriting: true }],
   ['backups of its own', { backup: { lock: BackupLock.governance(Duration.days(2)) } }],
   ['a journal', { journal: {} }],
+  ['a sealed journal under a lock', { journal: { sealed: true }, archiveLock: ArchiveLock.compliance(YEAR) }],
   ['a journal with a copy outside AWS', { journal: {}, archiveCopy: OUTSIDE }],
   ['an address for alarms and a second domain', { alarmEmail: 'ops@example.net', additionalDomains: ['example.org'] }],
 ])('has no open findings with %s', (_name, props) => {
@@ -268,6 +269,23 @@ test('journals mail into the archive when asked, and nodes are told', () => {
   expect(userData).toContain('MAIL_JOURNAL_WAITING_MAX=21474836480');
   const signingKeys = template.findResources('AWS::KMS::Key', { Properties: { KeyUsage: 'SIGN_VERIFY' } });
   expect(Object.keys(signingKeys)).toEqual([expect.stringMatching(/^JournalEvidenceSigningKey/)]);
+});
+
+test('seals the journal when asked: keys that stay, and no packs', () => {
+  const stack = mailStack({ journal: { sealed: true } });
+  expect(stack.journal!.packs).toBeUndefined();
+  const template = Template.fromStack(stack);
+  const keys = { Ref: 'JournalKeysBucketAF044174' };
+  template.hasOutput('JournalKeysBucketName', { Value: keys });
+  template.hasResource('AWS::S3::Bucket', {
+    DeletionPolicy: 'Retain',
+    Properties: { LoggingConfiguration: Match.objectLike({ LogFilePrefix: 'journal-keys/' }) },
+  });
+  const [{ Properties }] = Object.values(template.findResources('AWS::EC2::LaunchTemplate'));
+  expect(JSON.stringify(Properties.LaunchTemplateData.UserData)).toContain(
+    `MAIL_JOURNAL_KEYS=",${JSON.stringify(keys)}`,
+  );
+  expect(() => mailStack({ journal: { sealed: true, packs: true } })).toThrow('packs must be off in a sealed journal');
 });
 
 test('moves archived mail when asked, and not where the profile keeps it too short', () => {
@@ -371,6 +389,8 @@ describe('retention', () => {
     expect(() => mailStack({ ...retentionOf(RetentionProfile.gdpr()), archiveLock })).toThrow(
       'archiveLock must not be in compliance mode for 30 days when erasure is due within 3 days (gdpr)',
     );
+    const sealed = { ...retentionOf(RetentionProfile.gdpr()), archiveLock, journal: { sealed: true } };
+    expect(openFindings(mailStack(sealed))).toEqual([]);
   });
 });
 

@@ -29,6 +29,8 @@ export interface Configuration {
   readonly blockLists: boolean;
   /** Whether mail clients need certificates. */
   readonly clientCertificates: boolean;
+  /** Whether nodes look at revocation lists of these. */
+  readonly clientRevocations: boolean;
   /** Whether there is an identity provider, whose keys nodes fetch. */
   readonly tokens: boolean;
 }
@@ -82,6 +84,7 @@ export const readConfiguration = (environment: NodeJS.ProcessEnv): Configuration
     ...(environment.MAIL_STORE === 'ebs' && { shard: text('MAIL_SHARD'), shards: text('MAIL_SHARDS').split(/\s+/) }),
     blockLists: Boolean(environment.MAIL_BLOCK_LISTS_OBJECT),
     clientCertificates: Boolean(environment.MAIL_CLIENT_CA),
+    clientRevocations: Boolean(environment.MAIL_CLIENT_REVOCATIONS_OBJECT),
     tokens: Boolean(environment.MAIL_TOKEN_ISSUER),
     ...(environment.MAIL_FILTERING === 'yes' && { filter: { virusScan: environment.MAIL_VIRUS_SCAN === 'yes' } }),
   };

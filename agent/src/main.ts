@@ -17,6 +17,7 @@ import { LeaseTable } from './lease/lease-table';
 import { messageOf, standardLog as log, Transitions } from './log';
 import { BLOCK_LISTS } from './metrics/block-lists';
 import { CLIENT_AUTHORITIES } from './metrics/certificate';
+import { CLIENT_REVOCATIONS } from './metrics/client-revocations';
 import { DIRECTORY_SEEN } from './metrics/directory';
 import { CLAMD_SOCKET, RSPAMD_SOCKET } from './metrics/filter';
 import { leaseMetrics } from './metrics/lease-metrics';
@@ -98,6 +99,7 @@ const run = (configuration: Configuration): void => {
         certificate: CERTIFICATE,
         directorySeen: DIRECTORY_SEEN,
         clientAuthorities: configuration.clientCertificates ? CLIENT_AUTHORITIES : undefined,
+        clientRevocations: configuration.clientRevocations ? CLIENT_REVOCATIONS : undefined,
         volume: configuration.shard ? STORE : undefined,
         filter: filter && [RSPAMD_SOCKET, ...(filter.virusScan ? [CLAMD_SOCKET] : [])],
         blockLists: configuration.blockLists ? BLOCK_LISTS : undefined,

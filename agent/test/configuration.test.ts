@@ -43,7 +43,12 @@ test('knows what nodes fetch besides', () => {
   expect(readConfiguration(ENVIRONMENT)).toMatchObject({ blockLists: false, tokens: false, clientCertificates: false });
   const more = { MAIL_BLOCK_LISTS_OBJECT: 's3://lists/block-lists', MAIL_TOKEN_ISSUER: 'https://login.example.com' };
   expect(readConfiguration({ ...ENVIRONMENT, ...more })).toMatchObject({ blockLists: true, tokens: true });
-  expect(readConfiguration({ ...ENVIRONMENT, MAIL_CLIENT_CA: 'MIIB' })).toMatchObject({ clientCertificates: true });
+  expect(readConfiguration({ ...ENVIRONMENT, MAIL_CLIENT_CA: 'MIIB' })).toMatchObject({
+    clientCertificates: true,
+    clientRevocations: false,
+  });
+  const lists = { MAIL_CLIENT_REVOCATIONS_OBJECT: 's3://lists/client-revocations' };
+  expect(readConfiguration({ ...ENVIRONMENT, ...lists })).toMatchObject({ clientRevocations: true });
 });
 
 test('knows its shard and all shards where mail is on volumes', () => {

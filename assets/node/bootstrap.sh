@@ -211,6 +211,9 @@ fetch_secrets_and_users() {
     done
     die 'a node without certificate, users and password would refuse mail: not starting it'
   fi
+  # Without them logins are put off, and mail comes in.
+  [[ -z ${MAIL_CLIENT_REVOCATIONS_OBJECT:-} ]] || systemctl --quiet start mail-client-revocations.service ||
+    log "error: mail-client-revocations.service: $(last_error mail-client-revocations.service)"
 }
 
 # What the unit's program said last.
@@ -243,6 +246,8 @@ start_services() {
   ! has_part restoring || optional+=(mail-restore-password.timer)
   # While S3 is away, the lists of before go on.
   [[ -z ${MAIL_BLOCK_LISTS_OBJECT:-} ]] || optional+=(mail-block-lists.timer)
+  # While S3 is away, the lists of before go on until they end.
+  [[ -z ${MAIL_CLIENT_REVOCATIONS_OBJECT:-} ]] || optional+=(mail-client-revocations.timer)
   choose_filter_units
   enable_units "${units[@]}" "${optional[@]}"
   if has_changed '^/etc/systemd/system/dovecot.service.d/'; then

@@ -1,6 +1,7 @@
 import { ImapFlow } from 'imapflow';
 import { queueIdOf } from '../restore/journal-key';
-import { BrokenError, readMessage } from '../restore/journal-message';
+import { JournalKeys } from '../restore/journal-keys';
+import { BrokenError, ErasedError, readMessage } from '../restore/journal-message';
 import { JournalReader } from '../restore/journal-reader';
 
 /** Mailboxes that are looked into at once. */
@@ -117,13 +118,14 @@ async function checkIntegrity(
 ): Promise<CheckReport['integrity']> {
   let [checked, broken, unknown] = [0, 0, 0];
   if (journal === undefined) return { passed: true, checked, broken, unknown };
+  const keys = new JournalKeys();
   await each(options, found.slice(0, options.integrity), async (client, one) => {
     const where = `${one.user}, ${one.folder}, UID ${one.uid}`;
     try {
       const source = await sourceOf(client, one);
       const headerEnd = source.indexOf('\r\n\r\n');
       const queueId = queueIdOf(source.toString('latin1', 0, headerEnd < 0 ? source.length : headerEnd + 2));
-      const recorded = queueId === undefined ? undefined : await recordedMessage(journal, queueId);
+      const recorded = queueId === undefined ? undefined : await recordedMessage(journal, keys, queueId);
       if (recorded === undefined) {
         unknown++;
         return;
@@ -143,15 +145,19 @@ async function checkIntegrity(
 }
 
 /** The message of the journal, checked against its digests; nothing when it is not there, or not to be read now. */
-async function recordedMessage(journal: JournalReader, queueId: string): Promise<Buffer | undefined> {
+async function recordedMessage(
+  journal: JournalReader,
+  keys: JournalKeys,
+  queueId: string,
+): Promise<Buffer | undefined> {
   for await (const key of journal.keysOf(queueId)) {
     const stored = await journal.read(key, async () => true);
     if (stored === undefined || stored === 'archived') continue;
     try {
-      return (await readMessage(key, stored)).message;
+      return (await readMessage(key, stored, keys)).message;
     } catch (error) {
       // That is the journal's fault, not the store's: evidence tells (docs/evidence.md).
-      if (!(error instanceof BrokenError)) throw error;
+      if (!(error instanceof BrokenError || error instanceof ErasedError)) throw error;
     }
   }
   return undefined;

@@ -23,6 +23,19 @@ export interface EraseOptions {
   readonly onProblem?: (what: string, key: string, why: string) => void;
 }
 
+/** A version that a lock keeps. */
+export interface LockedVersion {
+  readonly key: string;
+  readonly versionId: string;
+  /** ISO 8601. */
+  readonly until: string;
+  /** Not told yet. */
+  readonly why?: string;
+  /** Of one that is sealed where its keys are, and the tags of those that open it. None of these is part of a proof. */
+  readonly keysBucket?: string;
+  readonly openedBy?: readonly string[];
+}
+
 /** What came of one journal. */
 export interface JournalErasure {
   readonly bucket: string;
@@ -33,7 +46,9 @@ export interface JournalErasure {
   /** Packs and indexes of packs that were written anew, because something of the person was in them, or never counted. */
   readonly rewritten: { readonly key: string; readonly versionId: string; readonly sha256?: string }[];
   /** Versions that a lock keeps, and until when. */
-  readonly locked: { readonly key: string; readonly versionId: string; readonly until: string }[];
+  readonly locked: LockedVersion[];
+  /** Versions that a lock keeps until then, and that nobody can open any more: their keys were destroyed. */
+  readonly unreadable: LockedVersion[];
   /** Versions under a legal hold. */
   readonly held: { readonly key: string; readonly versionId: string }[];
   /** Versions that S3 refused to delete for another reason. */
@@ -54,7 +69,7 @@ export async function eraseFromJournal(
 ): Promise<JournalErasure> {
   const { bucket } = journal;
   const result: JournalErasure = {
-    ...{ bucket, looked: 0, deleted: [], rewritten: [], locked: [], held: [], refused: [], shared: 0 },
+    ...{ bucket, looked: 0, deleted: [], rewritten: [], locked: [], unreadable: [], held: [], refused: [], shared: 0 },
   };
   const own = new Set(person.addresses.map(tagOf));
   const others = new Set(person.others.map(tagOf).filter((tag) => !own.has(tag)));
@@ -75,9 +90,10 @@ export async function eraseFromJournal(
     }
     if (facts.lockedUntil && !(facts.isGovernance && options.liftGovernance)) {
       const until = facts.lockedUntil.toISOString();
-      result.locked.push({ key, versionId, until });
       const lift = facts.isGovernance ? '; --bypass-governance lifts it' : ', and nobody can lift that';
-      tell('locked', key, `Object Lock keeps it until ${until}${lift}`);
+      const why = `Object Lock keeps it until ${until}${lift}`;
+      const { keys, 'keys-bucket': keysBucket } = facts.metadata;
+      result.locked.push({ key, versionId, until, why, keysBucket, openedBy: keys?.split(',') });
       return;
     }
     const entry = { key, versionId, sha256: facts.checksum };
@@ -128,14 +144,18 @@ async function addEarlier(journal: JournalVersions, log: WorkLog, result: Journa
   }
 }
 
-/** Whose a message is. One to so many that metadata has no room for all counts as others', too. */
+/**
+ * Whose a message is. One to so many that metadata has no room for all counts as others', too. Of a sealed one the keys tell besides, also
+ * for names with a detail.
+ */
 function ownerOf(
-  { from, to = '', recipients }: Readonly<Record<string, string>>,
+  { from, to = '', recipients, keys }: Readonly<Record<string, string>>,
   own: ReadonlySet<string>,
   others: ReadonlySet<string>,
 ): 'person' | 'both' | 'others' {
-  const tags = [from, ...to.split(',')];
+  const named = to.split(',');
+  const tags = [from, ...named, ...(keys?.split(',') ?? [])];
   if (!tags.some((tag) => own.has(tag))) return 'others';
-  const more = Number(recipients) > tags.length - 1;
+  const more = Number(recipients) > named.length;
   return more || tags.some((tag) => others.has(tag)) ? 'both' : 'person';
 }

@@ -1,6 +1,7 @@
 import { createHash, KeyObject, verify } from 'node:crypto';
 import { KMSClient, SignCommand } from '@aws-sdk/client-kms';
 import type { HoldingBackups } from './backups';
+import type { KeysErasure } from './destroy-keys';
 import type { JournalErasure } from './erase-journal';
 
 const FORMAT = 'cdk-mail-platform/erasure/1';
@@ -24,7 +25,9 @@ export interface Erased {
   readonly at: string;
   readonly nodes: readonly NodeReport[];
   readonly journals: readonly JournalErasure[];
-  /** Whether nothing is left that is the person's alone, but in backups. */
+  /** Keys of a sealed journal; nothing when nobody named their bucket, or a legal hold kept them. */
+  readonly keys?: KeysErasure;
+  /** Whether nothing is left that is the person's alone and can be read, but in backups. */
   readonly complete: boolean;
   /** When all was to be gone, ISO 8601, and whether it was. */
   readonly deadline: string;

@@ -9,6 +9,8 @@ export interface Intended {
   readonly pack?: { readonly key: string; readonly versionId: string };
   /** Whether it is a pack, or the index of one, that was written anew. */
   readonly rewritten?: boolean;
+  /** Of a key of a sealed journal when it was to be destroyed, ISO 8601. */
+  readonly at?: string;
 }
 
 /** What is about to be deleted, on disk before it is: so that a run that was killed leaves no gap in the proof. */

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { isSealed } from './age';
 import { JournalKey } from './journal-key';
+import { JournalKeys, KeysError } from './journal-keys';
 import { unpack } from './unpack';
 
 /** An object as S3 gave it. */
@@ -27,21 +29,27 @@ export interface JournalMessage {
 /** What is in the object is not the message that was stored. */
 export class BrokenError extends Error {}
 
+/** The message is sealed, and the keys that opened it were destroyed, as its owners were erased. */
+export class ErasedError extends Error {}
+
 /**
  * Unpacks an object and checks it: what was read against the SHA-256 that S3 keeps, what is in it against the digest
  * in its name, its envelope and its size.
  *
- * @throws BrokenError
+ * @param keys where those of sealed messages are read
+ * @throws BrokenError, ErasedError; KeysError when keys can't be read
  */
 export async function readMessage(
   { queueId, digest }: JournalKey,
   { body, checksum, metadata }: StoredObject,
+  keys?: JournalKeys,
 ): Promise<JournalMessage> {
   const sha256 = createHash('sha256').update(body).digest('base64');
   if (checksum !== undefined && checksum !== sha256) {
     throw new BrokenError(`its SHA-256 is ${sha256}, S3 has ${checksum}`);
   }
-  const content = await unpack(body).catch((error: Error) => {
+  const packed = isSealed(body) ? await open(body, metadata, keys) : body;
+  const content = await unpack(packed).catch((error: Error) => {
     throw new BrokenError(`it can't be unpacked: ${error.message}`);
   });
   const found = createHash('sha256').update(content).digest('hex').slice(0, digest.length);
@@ -76,6 +84,20 @@ export async function readMessage(
     message,
     header: message.toString('utf8', 0, headerEnd < 0 ? message.length : headerEnd + 2),
   };
+}
+
+async function open(body: Buffer, metadata: StoredObject['metadata'], keys?: JournalKeys): Promise<Buffer> {
+  const { keys: tags, 'keys-bucket': bucket } = metadata;
+  if (!keys || !tags || !bucket) throw new BrokenError('it is sealed, and its metadata do not say by which keys');
+  let opened: Buffer | undefined;
+  try {
+    opened = await keys.open(body, bucket, tags.split(','));
+  } catch (error) {
+    if (error instanceof KeysError) throw error;
+    throw new BrokenError(`it can't be opened: ${(error as Error).message}`);
+  }
+  if (!opened) throw new ErasedError('the keys that open it were destroyed');
+  return opened;
 }
 
 /** Message-ID with its brackets; nothing when the header has none. */

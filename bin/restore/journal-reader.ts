@@ -1,5 +1,4 @@
 import {
-  GetObjectCommand,
   HeadObjectCommand,
   paginateListObjectsV2,
   RestoreObjectCommand,
@@ -13,6 +12,7 @@ import { dayOf, PACKS } from '../../handlers/packs/pack-names';
 import { isOwnS3 } from '../../handlers/support/s3-endpoint';
 import { arrivalOf, hourFolder, JournalKey, parseKey } from './journal-key';
 import { BrokenError, StoredObject } from './journal-message';
+import { QuickGet } from './quick-get';
 
 /** How fast S3 brings objects back from Glacier, and at what price. Deep Archive has no `Expedited`. */
 export const TIERS = ['Standard', 'Bulk', 'Expedited'] as const;
@@ -26,6 +26,7 @@ export class JournalReader {
   private readonly bucket: string;
   private readonly source: JournalBucket;
   private readonly packed: PackedMessages;
+  private readonly quick: QuickGet;
 
   /**
    * @param location `s3://bucket`
@@ -43,6 +44,7 @@ export class JournalReader {
     this.bucket = bucket;
     this.source = new JournalBucket(client, bucket);
     this.packed = new PackedMessages(this.source);
+    this.quick = new QuickGet(client, bucket);
   }
 
   /**
@@ -187,15 +189,13 @@ export class JournalReader {
     Key: string,
     begin: (metadata: Readonly<Record<string, string>>, bytes: number) => Promise<boolean>,
   ): Promise<StoredObject | undefined> {
-    const object = await this.client.send(new GetObjectCommand({ Bucket: this.bucket, Key, ChecksumMode: 'ENABLED' }));
-    const metadata = object.Metadata ?? {};
-    if (!(await begin(metadata, Number(metadata['message-size'] ?? object.ContentLength)))) {
+    const { metadata, size, checksum, body } = await this.quick.open(Key);
+    if (!(await begin(metadata, Number(metadata['message-size'] ?? size)))) {
       // So that the connection can be used again.
-      await object.Body!.transformToByteArray().catch(() => undefined);
+      await body().catch(() => undefined);
       return undefined;
     }
-    const body = Buffer.from(await object.Body!.transformToByteArray());
-    return { body, checksum: object.ChecksumSHA256, metadata };
+    return { body: await body(), checksum, metadata };
   }
 
   private async readPart(
@@ -204,10 +204,8 @@ export class JournalReader {
   ): Promise<StoredObject | undefined> {
     const { metadata, pack, offset, size, sha256 } = packed;
     if (!(await begin(metadata, Number(metadata['message-size'] ?? size)))) return undefined;
-    const { Body } = await this.client.send(
-      new GetObjectCommand({ Bucket: this.bucket, Key: pack, Range: `bytes=${offset}-${offset + size - 1}` }),
-    );
-    const body = Buffer.from(await Body!.transformToByteArray());
+    const part = await this.quick.open(pack, `bytes=${offset}-${offset + size - 1}`);
+    const body = await part.body();
     return { body, checksum: Buffer.from(sha256, 'hex').toString('base64'), metadata };
   }
 

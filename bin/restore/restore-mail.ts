@@ -3,7 +3,8 @@ import { subjectOf } from '../users/user-file';
 import { Budget } from './budget';
 import { ImapServer, RefusedError } from './imap-server';
 import { JournalKey, parseKey, tagOf } from './journal-key';
-import { BrokenError, JournalMessage, messageIdOf, readMessage } from './journal-message';
+import { JournalKeys } from './journal-keys';
+import { BrokenError, ErasedError, JournalMessage, messageIdOf, readMessage } from './journal-message';
 import { JournalReader, Tier } from './journal-reader';
 import { Mailbox } from './mailbox';
 
@@ -78,13 +79,13 @@ export interface RestoreOptions {
   readonly wait?: number;
   /** Told of each message that is not restored, and why; of what is in a mailbox and can't be read, by folder and UID. */
   readonly onProblem?: (
-    what: 'broken' | 'failed' | 'waiting' | 'missing' | 'unreadable',
+    what: 'broken' | 'failed' | 'waiting' | 'missing' | 'unreadable' | 'erased',
     key: string,
     why: string,
   ) => void;
 }
 
-/** Counts of messages; one that goes into two mailboxes counts twice. `found` is the sum of the others but `looked`. */
+/** Counts of messages; one that goes into two mailboxes counts twice. `found` is the sum of the others but `looked` and `erased`. */
 export interface Counts {
   /** Objects of the journal that were looked at. */
   looked: number;
@@ -99,6 +100,8 @@ export interface Counts {
   waiting: number;
   /** Whole, and the mailbox can't be opened or does not take it. */
   failed: number;
+  /** Sealed, and the keys that opened it were destroyed: not there any more. */
+  erased: number;
 }
 
 /** What came of it. */
@@ -123,6 +126,7 @@ export function sumOf(first: RestoreReport, second: RestoreReport): RestoreRepor
     'broken',
     'waiting',
     'failed',
+    'erased',
     'missing',
     'bytes',
   ] as const) {
@@ -143,6 +147,7 @@ export class Restore {
     broken: 0,
     waiting: 0,
     failed: 0,
+    erased: 0,
   };
   /** When what was looked at last was accepted, milliseconds since 1970. */
   public position = 0;
@@ -154,6 +159,7 @@ export class Restore {
   private readonly tags: Set<string>;
   private readonly key?: JournalKey;
   private readonly memory = new Budget(MEMORY);
+  private readonly keys = new JournalKeys();
 
   /** @throws when neither user nor domain is given, or both, or when the user's mail was erased */
   constructor(private readonly options: RestoreOptions) {
@@ -264,11 +270,16 @@ export class Restore {
         this.archived.push(key);
         return;
       }
-      const message = await readMessage(key, stored);
+      const message = await readMessage(key, stored, this.keys);
       const only = this.key ? undefined : selection.message;
       if (only !== undefined && messageIdOf(message.header) !== only) return;
       for (const name of this.usersOf(message)) await this.restore(name, key, message);
     } catch (error) {
+      if (error instanceof ErasedError) {
+        this.counts.erased++;
+        this.options.onProblem?.('erased', key.key, error.message);
+        return;
+      }
       if (!(error instanceof BrokenError)) throw error;
       this.fail('broken', key, error.message);
     } finally {

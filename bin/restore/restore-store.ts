@@ -86,7 +86,16 @@ export class RestoreStore {
     const seconds = (Date.now() - this.begin) / 1000;
     const notFound = this.options.selection.message !== undefined && found === 0 ? 1 : 0;
     return {
-      ...{ looked, found, restored, duplicates: found - restored - broken - failed, broken, waiting: 0, failed },
+      ...{
+        looked,
+        found,
+        restored,
+        duplicates: found - restored - broken - failed,
+        broken,
+        waiting: 0,
+        failed,
+        erased: 0,
+      },
       missing: broken + failed + notFound,
       bytes: this.bytes,
       seconds: Math.round(seconds * 10) / 10,

@@ -4,16 +4,28 @@ import type { ImportedUser, UserFile } from './user-file';
 export const IMPORTS = ['csv', 'scim', 'ldap'] as const;
 export type ImportKind = (typeof IMPORTS)[number];
 
-const CSV_COLUMNS = ['address', 'verifier', 'quota', 'protocols', 'enabled', 'second_factor', 'aliases', 'groups'];
+const CSV_COLUMNS = [
+  'address',
+  'verifier',
+  'quota',
+  'protocols',
+  'shard',
+  'enabled',
+  'second_factor',
+  'aliases',
+  'groups',
+];
+/** What SCIM has no attribute for: `{ "shard": 2 }` (RFC 7643, 3.3). */
+const SCIM_EXTENSION = 'urn:cdk-mail-platform:User';
 
 /**
  * Users of a file from elsewhere.
  *
  * - `csv` (RFC 4180): a first line with names of columns, of which `address` must be one; lists have blanks between. What a
- *   file has no column for, and an empty cell of `verifier`, stays as it is.
- * - `scim`: a ListResponse of users (RFC 7644): `userName`, `active`, `emails`.
+ *   file has no column for, and an empty cell of `verifier` or `shard`, stays as it is.
+ * - `scim`: a ListResponse of users (RFC 7644): `userName`, `active`, `emails`, and `shard` of the extension `urn:cdk-mail-platform:User`.
  * - `ldap`: an array of entries, attributes as text or lists of text: `mail`, `mailAlternateAddress`, `proxyAddresses`, `nsAccountLock`,
- *   `userAccountControl`; entries with `member` are groups, which name users by their `dn`.
+ *   `userAccountControl`, `mailHost` where it is `shard-2` or so; entries with `member` are groups, which name users by their `dn`.
  *
  * @throws on anything else, with the line or entry; clear passwords are refused
  */
@@ -78,6 +90,7 @@ function readCsv(text: string): ImportedUser[] {
       verifier: cell('verifier') || undefined,
       quota: cell('quota'),
       protocols: list('protocols'),
+      shard: cell('shard') ? Number(cell('shard')) : undefined,
       enabled: flag('enabled', true),
       secondFactor: flag('second_factor', false),
       aliases: list('aliases'),
@@ -114,7 +127,15 @@ function readScim(body: unknown): ImportedUser[] {
     throw new Error('expected a SCIM ListResponse with Resources (RFC 7644, 3.4.2)');
   }
   return resources.map(
-    (resource: { userName?: unknown; active?: unknown; emails?: { value: string; primary?: boolean }[] }, index) => {
+    (
+      resource: {
+        userName?: unknown;
+        active?: unknown;
+        emails?: { value: string; primary?: boolean }[];
+        [SCIM_EXTENSION]?: { shard?: number };
+      },
+      index,
+    ) => {
       const emails = (resource.emails ?? []).filter(({ value }) => typeof value === 'string');
       const primary = emails.find((email) => email.primary) ?? emails[0];
       const name =
@@ -125,6 +146,7 @@ function readScim(body: unknown): ImportedUser[] {
       }
       return {
         address,
+        shard: resource[SCIM_EXTENSION]?.shard,
         enabled: typeof resource.active === 'boolean' ? resource.active : undefined,
         aliases: resource.emails && emails.map(({ value }) => value).filter((value) => value !== address),
       };
@@ -161,11 +183,14 @@ function readLdap(body: unknown): ImportedUser[] {
       const [control] = entry.useraccountcontrol ?? [];
       const disabled = locked?.toLowerCase() === 'true' || (Number(control ?? 0) & ACCOUNT_DISABLED) !== 0;
       const dn = entry.dn?.[0]?.toLowerCase();
+      // Of inetLocalMailRecipient: the host that has the mailbox.
+      const shard = /^shard-(\d+)$/i.exec(entry.mailhost?.[0] ?? '')?.[1];
       const memberOf = groups.filter(
         (group) => dn !== undefined && group.member.some((member) => member.toLowerCase() === dn),
       );
       return {
         address,
+        shard: shard === undefined ? undefined : Number(shard),
         enabled: locked === undefined && control === undefined ? undefined : !disabled,
         aliases:
           entry.mailalternateaddress || entry.proxyaddresses

@@ -32,15 +32,16 @@ export const TABLES: Table[] = [
   {
     name: 'users',
     key: ['address'],
-    columns: ['verifier', 'quota', 'enabled', 'second_factor', 'protocols'],
+    columns: ['verifier', 'quota', 'enabled', 'second_factor', 'protocols', 'shard'],
     rows: (file) =>
-      file.users().map(({ address, verifier, quota, enabled, secondFactor, protocols }) => ({
+      file.users().map(({ address, verifier, quota, enabled, secondFactor, protocols, shard }) => ({
         address,
         verifier,
         quota: quota ?? null,
         enabled,
         second_factor: secondFactor,
         protocols: protocols ?? null,
+        shard: shard ?? null,
       })),
   },
   {

@@ -22,6 +22,9 @@ const QUOTA = 'userdb_quota_storage_size=';
 const PROTOCOLS = 'protocols=';
 const ALIASES = 'aliases=';
 const GROUPS = 'groups=';
+const SHARD = 'shard=';
+/** As many shards as a store may have (EbsMailStore). */
+const SHARDS_MAX = 10;
 
 /** For users who have no password: none has this verifier (assets/node/libexec/directory/users.awk has the same). */
 const NO_PASSWORD =
@@ -40,6 +43,12 @@ export interface UserOptions {
    * @default - all
    */
   readonly protocols?: string[];
+
+  /**
+   * Number of the shard that the mail is on, where mail is on shards (docs/storage.md). It is chosen when the user is added, and stays.
+   * @default - follows from the address
+   */
+  readonly shard?: number;
 }
 
 /** All of a user. */
@@ -51,6 +60,8 @@ export interface UserEntry {
   readonly quota?: string;
   /** As in `UserOptions`. */
   readonly protocols?: string[];
+  /** As in `UserOptions`. */
+  readonly shard?: number;
   readonly enabled: boolean;
   readonly secondFactor: boolean;
   /** Addresses whose mail goes to the user too, and that the user may send from. */
@@ -67,6 +78,7 @@ export interface ImportedUser {
   readonly verifier?: string;
   readonly quota?: string;
   readonly protocols?: string[];
+  readonly shard?: number;
   readonly enabled?: boolean;
   readonly secondFactor?: boolean;
   readonly aliases?: string[];
@@ -157,7 +169,7 @@ export class UserFile {
   /**
    * Adds a user.
    *
-   * @throws when the address is bad or taken, or the password or quota is bad
+   * @throws when the address is bad or taken, or the password, quota or shard is bad
    */
   public add(address: string, password: string, options: UserOptions = {}): void {
     const user = checkAddress(address);
@@ -171,17 +183,26 @@ export class UserFile {
     }
     this.mustBeFree(user);
     checkLength(password);
+    if (options.shard !== undefined) checkShard(options.shard);
     this.append(user, scramVerifier(password));
+    this.setShard(user, options.shard);
     this.change(user, options);
   }
 
   /**
    * Changes what is given of a user's settings; `quota: ''` is for the size that all users have, no protocols are all.
    *
-   * @throws when there is no such user, or a setting is bad
+   * @throws when there is no such user, a setting is bad, or the shard is another one: mail does not move
    */
-  public change(address: string, { quota, protocols }: UserOptions): void {
+  public change(address: string, { quota, protocols, shard }: UserOptions): void {
     const user = checkAddress(address);
+    const before = this.user(user).shard;
+    if (shard !== undefined && checkShard(shard) !== before) {
+      throw new Error(
+        `${user} has mail on ${before === undefined ? 'the shard that follows from the address' : `shard-${before}`}, and it does ` +
+          `not move to shard-${shard}; a shard is chosen when a user is added`,
+      );
+    }
     if (quota !== undefined) {
       this.setField(user, QUOTA, quota === '' ? [] : [checkQuota(quota)]);
     }
@@ -206,6 +227,7 @@ export class UserFile {
       if (this.erasure(user)) throw new Error(`mail of ${user} is being erased, or was; "mail-erase undo" ends that`);
       this.mustBeFree(user);
       this.append(user, imported.verifier ?? NO_PASSWORD);
+      this.setShard(user, imported.shard);
     } else if (imported.verifier !== undefined) {
       this.setVerifier(before, imported.verifier);
     }
@@ -407,6 +429,10 @@ export class UserFile {
     this.lines[index] = [user, verifier, ...rest].join(':');
   }
 
+  private setShard(user: string, shard?: number): void {
+    this.setField(user, SHARD, shard === undefined ? [] : [`${shard}`]);
+  }
+
   private setFlag(index: number, flag: string, on: boolean): void {
     if (fieldsOf(this.lines[index]).includes(flag) === on) return;
     this.changeFields(index, (fields) => [...fields.filter((field) => field !== flag), ...(on ? [flag] : [])]);
@@ -551,6 +577,13 @@ function checkQuota(quota: string): string {
   return quota;
 }
 
+function checkShard(shard: number): number {
+  if (!Number.isInteger(shard) || shard < 1 || shard > SHARDS_MAX) {
+    throw new Error(`shard must be a number from 1 to ${SHARDS_MAX}, got ${shard}`);
+  }
+  return shard;
+}
+
 /** A domain in lower case. @throws on anything but a domain of at least two labels */
 export function checkDomain(domain: string): string {
   return checkAddress(`user@${domain}`).slice('user@'.length);
@@ -574,6 +607,7 @@ function entryOf(line: string): UserEntry {
     verifier: line.split(':', 2)[1],
     quota: value(QUOTA),
     protocols: value(PROTOCOLS)?.split('+'),
+    shard: value(SHARD) === undefined ? undefined : Number(value(SHARD)),
     enabled: !fields.includes(NO_LOGIN),
     secondFactor: fields.includes(SECOND_FACTOR),
     aliases: namesOf(line, ALIASES),

@@ -4,6 +4,7 @@ export * from './archive-lock';
 export * from './archive-replication';
 export * from './evidence-chain';
 export * from './integrity-audit';
+export * from './journal-keys';
 export * from './journal-packs';
 export * from './mail-archive';
 export * from './mail-journal';

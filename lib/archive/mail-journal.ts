@@ -14,6 +14,7 @@ import { throughS3 } from '../private/through-s3';
 import { decryptByS3, readFolder, useByS3 } from './archive-grants';
 import { EvidenceChain } from './evidence-chain';
 import { IntegrityAudit, IntegrityAuditOptions } from './integrity-audit';
+import { JournalKeys } from './journal-keys';
 import { JournalPacks } from './journal-packs';
 
 /** Age up to which messages go into packs where packs are deleted by their age: they may be kept so much longer. */
@@ -42,6 +43,14 @@ export interface MailJournalOptions {
    * @default - of a `MailStack`: true for an archive of its own without a lock that keeps mail for a year or longer; else false
    */
   readonly packs?: boolean;
+
+  /**
+   * Whether each message is encrypted for keys of those of ours who sent it or got it, so that `mail-erase` makes it unreadable by
+   * destroying keys where a lock forbids to delete it; see `JournalKeys`. Not with `packs`. Can be turned on and off: what is stored
+   * stays as it is.
+   * @default false
+   */
+  readonly sealed?: boolean;
 
   /**
    * Mail that may wait for S3 on one node before the node puts new mail off (452), which senders then keep. 64 MiB or
@@ -88,6 +97,12 @@ export interface MailJournalProps extends MailJournalOptions {
    * @default - CloudWatch Logs' own key
    */
   readonly logEncryptionKey?: IKey;
+
+  /**
+   * Bucket for S3 server access logs of the keys of a sealed journal; see `AccessLogBucket`.
+   * @default - access is not logged
+   */
+  readonly accessLogsBucket?: IBucket;
 }
 
 /**
@@ -96,7 +111,7 @@ export interface MailJournalProps extends MailJournalOptions {
  *
  * A message is accepted together with its copy or not at all. While S3 is away, copies wait in the nodes' queues.
  *
- * @throws when `waitingMax` or `waitingAlarm` is out of its range
+ * @throws when `waitingMax` or `waitingAlarm` is out of its range, or `sealed` and `packs` are asked for together
  */
 export class MailJournal extends Construct {
   /** What nodes need to write the journal. */
@@ -110,6 +125,9 @@ export class MailJournal extends Construct {
 
   /** What moves small messages into packs; nothing when that was not wanted. */
   public readonly packs?: JournalPacks;
+
+  /** Keys that open messages; nothing when messages are not sealed. */
+  public readonly keys?: JournalKeys;
 
   private readonly bucket: IBucket;
   private readonly encryptionKey?: IKey;
@@ -125,7 +143,13 @@ export class MailJournal extends Construct {
       unit: 'MiB',
     });
     checkWhole('waitingAlarm', this.waitingAlarm.toMinutes({ integral: false }), { min: 5, unit: 'minutes' });
+    if (props.sealed && props.packs) {
+      throw new Error(
+        'packs must be off in a sealed journal, whose messages zstd can not read out of a pack; remove one',
+      );
+    }
     this.clusterName = props.clusterName ?? Stack.of(this).stackName;
+    this.keys = props.sealed ? new JournalKeys(this, 'Keys', { accessLogsBucket: props.accessLogsBucket }) : undefined;
 
     const { bucket } = props;
     const encryptionKey = props.encryptionKey ?? bucket.encryptionKey;
@@ -135,14 +159,18 @@ export class MailJournal extends Construct {
       environment: {
         MAIL_JOURNAL_BUCKET: bucket.bucketName,
         MAIL_JOURNAL_WAITING_MAX: `${waitingMax.toBytes()}`,
+        ...(this.keys && { MAIL_JOURNAL_KEYS: this.keys.bucket.bucketName }),
       },
-      statements: this.writeStatements(bucket, encryptionKey),
-      acknowledgements: WRITTEN.map((folder) => ({
-        id: findingId(this, 'AwsSolutions-IAM5', 'Resource', bucket.arnForObjects(folder)),
-        reason:
-          'Messages and reports get names that are not known before. The folder is the scope, and nodes may only add to it: ' +
-          'not write over an object, read or delete one (test/archive/mail-journal.test.ts).',
-      })),
+      statements: [...this.writeStatements(bucket, encryptionKey), ...(this.keys?.nodeStatements ?? [])],
+      acknowledgements: [
+        ...WRITTEN.map((folder) => ({
+          id: findingId(this, 'AwsSolutions-IAM5', 'Resource', bucket.arnForObjects(folder)),
+          reason:
+            'Messages and reports get names that are not known before. The folder is the scope, and nodes may only add to it: ' +
+            'not write over an object, read or delete one (test/archive/mail-journal.test.ts).',
+        })),
+        ...(this.keys?.nodeAcknowledgements ?? []),
+      ],
     };
     if (props.evidence ?? true) {
       this.evidence = new EvidenceChain(this, 'Evidence', {
@@ -172,24 +200,30 @@ export class MailJournal extends Construct {
     }
   }
 
-  /** Lets a principal read messages. */
+  /** Lets a principal read messages, sealed ones too. */
   public grantRead(grantee: IGrantable): Grant {
-    return this.grantList(grantee, 's3:ListBucket')
-      .combine(readFolder(grantee, this.bucket, 'journal/*', ['s3:GetObject']))
-      .combine(decryptByS3(grantee, this.encryptionKey));
+    return this.withKeys(
+      this.grantList(grantee, 's3:ListBucket')
+        .combine(readFolder(grantee, this.bucket, 'journal/*', ['s3:GetObject']))
+        .combine(decryptByS3(grantee, this.encryptionKey)),
+      this.keys?.grantOpen(grantee),
+    );
   }
 
   /** Lets a principal read messages and ask for those in Glacier, to get mail back with `mail-restore`. */
   public grantRestore(grantee: IGrantable): Grant {
-    return this.grantList(grantee, 's3:ListBucket')
-      .combine(readFolder(grantee, this.bucket, 'journal/*', ['s3:GetObject', 's3:RestoreObject']))
-      .combine(readFolder(grantee, this.bucket, 'packs/*', ['s3:GetObject', 's3:RestoreObject']))
-      .combine(decryptByS3(grantee, this.encryptionKey));
+    return this.withKeys(
+      this.grantList(grantee, 's3:ListBucket')
+        .combine(readFolder(grantee, this.bucket, 'journal/*', ['s3:GetObject', 's3:RestoreObject']))
+        .combine(readFolder(grantee, this.bucket, 'packs/*', ['s3:GetObject', 's3:RestoreObject']))
+        .combine(decryptByS3(grantee, this.encryptionKey)),
+      this.keys?.grantOpen(grantee),
+    );
   }
 
   /**
-   * Lets a principal read and delete versions of messages, write packs anew without some, and read what nodes tell of people who are to
-   * be erased, with `mail-erase`. What is locked stays.
+   * Lets a principal read and delete versions of messages, write packs anew without some, read what nodes tell of people who are to
+   * be erased, and destroy keys, with `mail-erase`. What is locked stays.
    */
   public grantErase(grantee: IGrantable): Grant {
     const versions = [
@@ -198,7 +232,7 @@ export class MailJournal extends Construct {
       's3:GetObjectRetention',
       's3:GetObjectVersion',
     ];
-    return this.grantList(grantee, 's3:ListBucket', 's3:ListBucketVersions')
+    const grant = this.grantList(grantee, 's3:ListBucket', 's3:ListBucketVersions')
       .combine(readFolder(grantee, this.bucket, 'journal/*', versions))
       .combine(readFolder(grantee, this.bucket, 'packs/*', [...versions, 's3:GetObject', 's3:RestoreObject']))
       .combine(readFolder(grantee, this.bucket, 'erasure/*', ['s3:GetObject']))
@@ -211,6 +245,7 @@ export class MailJournal extends Construct {
         }),
       )
       .combine(useByS3(grantee, this.encryptionKey, 'kms:Decrypt', 'kms:GenerateDataKey'));
+    return this.withKeys(grant, this.keys?.grantDestroy(grantee));
   }
 
   /** Messages stored; the sum over a period. */
@@ -263,6 +298,10 @@ export class MailJournal extends Construct {
     this.evidence?.addAlarms(topic);
     this.audit?.addAlarms(topic);
     this.packs?.addAlarms(topic);
+  }
+
+  private withKeys(grant: Grant, ofKeys?: Grant): Grant {
+    return ofKeys ? grant.combine(ofKeys) : grant;
   }
 
   private grantList(grantee: IGrantable, ...actions: string[]): Grant {

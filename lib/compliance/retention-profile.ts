@@ -185,16 +185,10 @@ export class RetentionProfile {
         );
       }
     }
-    const [lock, journal, { erasure }] = [bounds.min.objectLock, bounds.max.journal, bounds];
+    const [lock, journal] = [bounds.min.objectLock, bounds.max.journal];
     if (lock && journal && lock.duration.toDays() > journal.duration.toDays()) {
       throw new Error(
         `objectLock must last at least ${say(lock)}, but the journal is kept at most ${say(journal)}; shorten the lock`,
-      );
-    }
-    if (lock && erasure && lock.duration.toHours() > erasure.duration.toHours()) {
-      throw new Error(
-        `objectLock must last at least ${say(lock)}, but erasure is due within ${say(erasure)}, and what is locked ` +
-          'can not be erased; leave one of them out',
       );
     }
   }
@@ -263,10 +257,17 @@ export class RetentionProfile {
    *
    * @param name name of the setting, for the message
    * @param lock nothing when archived mail is not locked
+   * @param isSealed whether destroyed keys make mail unreadable that is locked (`MailJournalOptions.sealed`)
    * @throws when a lock is missing, too short, longer than mail may be kept, or stands in the way of erasure
    */
-  public checkLock(name: string, lock?: ObjectLockRetention): void {
+  public checkLock(name: string, lock?: ObjectLockRetention, isSealed = false): void {
     const { min, max, erasure } = this.bounds;
+    if (min.objectLock && erasure && !isSealed && min.objectLock.duration.toHours() > erasure.duration.toHours()) {
+      throw new Error(
+        `${name} must last at least ${say(min.objectLock)}, but erasure is due within ${say(erasure)}, and what is locked can only be ` +
+          'erased by destroying its keys; set journal.sealed, or leave one of them out',
+      );
+    }
     if (!lock) {
       if (min.objectLock) {
         throw new Error(`${name} must be >= ${say(min.objectLock)}, got none; add it`);
@@ -279,10 +280,12 @@ export class RetentionProfile {
           'lower it',
       );
     }
-    if (erasure && lock.mode === ObjectLockMode.COMPLIANCE && lock.duration.toHours() > erasure.duration.toHours()) {
+    const isLate = erasure && lock.duration.toHours() > erasure.duration.toHours();
+    if (isLate && lock.mode === ObjectLockMode.COMPLIANCE && !isSealed) {
       throw new Error(
         `${name} must not be in compliance mode for ${lock.duration.toDays()} days when erasure is due within ` +
-          `${say(erasure)}: nobody could delete what must be erased; use ArchiveLock.governance`,
+          `${say(erasure)}: nobody could delete what must be erased; use ArchiveLock.governance, or set journal.sealed, so that ` +
+          'destroyed keys make it unreadable',
       );
     }
     this.check(RetentionSubject.OBJECT_LOCK, name, lock.duration);

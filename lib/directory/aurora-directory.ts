@@ -9,6 +9,7 @@ import {
   Credentials,
   DatabaseCluster,
   DatabaseClusterEngine,
+  Endpoint,
   ParameterGroup,
 } from 'aws-cdk-lib/aws-rds';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
@@ -95,6 +96,8 @@ export class AuroraDirectory extends Construct implements IMailDirectory {
   public readonly cluster: DatabaseCluster;
   public readonly encryptionKey: IKey;
   public readonly location: string;
+  /** Where changes go; nodes ask the reader. */
+  public readonly databaseEndpoint: Endpoint;
   public readonly configuration: NodeConfiguration;
 
   private readonly lagAlarm: Duration;
@@ -111,6 +114,7 @@ export class AuroraDirectory extends Construct implements IMailDirectory {
     this.cluster = this.createCluster(props);
     this.cluster.connections.allowFrom(props.nodeSecurityGroup, Port.tcp(PORT), 'directory from nodes');
     const schema = this.createSchema(props);
+    this.databaseEndpoint = new Endpoint(this.cluster.clusterEndpoint.hostname, PORT);
     this.location = `postgres://${EDITOR_ROLE}@${this.cluster.clusterEndpoint.hostname}:${PORT}/${DATABASE}`;
     this.configuration = {
       environment: {

@@ -1,6 +1,7 @@
 import { ISecurityGroup, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
 import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
+import { Endpoint } from 'aws-cdk-lib/aws-rds';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
@@ -15,6 +16,9 @@ export interface IMailDirectory {
 
   /** Where an operator edits users, such as `s3://bucket/users` or `postgres://mail_editor@host:5433/mail`. */
   readonly location: string;
+
+  /** Where a database of users answers, in the network of the nodes; nothing where users are in a file. */
+  readonly databaseEndpoint?: Endpoint;
 
   /** Lets a principal read and change users with `mail-users`, and nothing else. */
   grantEdit(grantee: IGrantable): Grant;

@@ -1,3 +1,4 @@
+export * from './directory-tunnel';
 export * from './identity-center-principal';
 export * from './mail-operators';
 export * from './node-sessions';

@@ -11,6 +11,7 @@ import { IMailDirectory } from '../directory';
 import { MailFleet } from '../node';
 import { checkWhole } from '../private/check-whole';
 import { onlySignedBy } from '../security/key-policy';
+import { DirectoryTunnel } from './directory-tunnel';
 import { NodeSessions } from './node-sessions';
 import { people } from './people';
 import { RestoreAccess } from './restore-access';
@@ -31,7 +32,7 @@ export interface MailOperatorsOptions {
   readonly auditors?: IPrincipal[];
 
   /**
-   * Who adds, disables and removes users, with `mail-users`. The users file and nothing else.
+   * Who adds, disables and removes users, with `mail-users`. The users file, or a tunnel to the database of users, and nothing else.
    * @default - no such role
    */
   readonly helpDesk?: IPrincipal[];
@@ -124,6 +125,8 @@ export class MailOperators extends Construct {
 
   /** Logged shells on nodes; nothing without operators, and when nodes offer none. */
   public readonly sessions?: NodeSessions;
+  /** The help desk's way to a database of users; nothing without both, and when nodes offer no Session Manager. */
+  public readonly directoryTunnel?: DirectoryTunnel;
   /** Signs proofs of erasure; nothing unless asked for. */
   public readonly erasureKey?: Key;
 
@@ -153,6 +156,7 @@ export class MailOperators extends Construct {
     }
     if (this.helpDesk) {
       props.directory.grantEdit(this.createPolicy('HelpDeskPolicy', 'Mail help desk: users', this.helpDesk));
+      this.directoryTunnel = this.letReachUsers(this.helpDesk, props);
     }
     this.addOutputs();
   }
@@ -226,6 +230,22 @@ export class MailOperators extends Construct {
     return key;
   }
 
+  /** A database answers in the network of the nodes only. */
+  private letReachUsers(
+    role: Role,
+    { directory, fleet, sessionManager }: MailOperatorsProps,
+  ): DirectoryTunnel | undefined {
+    if (!directory.databaseEndpoint || !(sessionManager ?? true)) return undefined;
+    const tunnel = new DirectoryTunnel(this, 'DirectoryTunnel', { fleet, endpoint: directory.databaseEndpoint });
+    const policy = this.createPolicy('TunnelPolicy', 'Mail help desk: tunnel to users', role, [
+      // Whoever opens it must name a node.
+      new PolicyStatement({ sid: 'FindNodes', actions: ['ec2:DescribeInstances'], resources: ['*'] }),
+    ]);
+    this.acknowledgeReads(policy);
+    tunnel.attachTo(policy);
+    return tunnel;
+  }
+
   private letAudit(role: Role, props: MailOperatorsProps): void {
     const { archive, journal, encryptionKey, logGroups = [] } = props;
     const groups = this.sessions ? [...logGroups, this.sessions.logGroup] : logGroups;
@@ -240,7 +260,7 @@ export class MailOperators extends Construct {
     const policy = this.createPolicy('ArchivePolicy', 'Mail auditors: archive without mail', role);
     archive.grantReadMetadata(policy);
     journal?.evidence?.grantReadEvidence(policy);
-    policy.addStatements(...noMailNorSecrets(archive));
+    policy.addStatements(...noMailNorSecrets(archive, journal));
   }
 
   private letRead(id: string, description: string, role: Role, logGroups: ILogGroup[]): void {
@@ -267,6 +287,7 @@ export class MailOperators extends Construct {
       ['AuditorRole', this.auditor?.roleArn, 'Role of mail auditors'],
       ['HelpDeskRole', this.helpDesk?.roleArn, 'Role of the mail help desk'],
       ['SessionCommand', this.sessions?.command, 'Opens a shell on a node'],
+      ['DirectoryTunnelCommand', this.directoryTunnel?.command, 'Opens a tunnel to users: mail-users --tunnel 5433'],
       ['ErasureKeyArn', this.erasureKey?.keyArn, 'Signs proofs of erasure: mail-erase finish --sign'],
     ] as const) {
       if (value !== undefined) {

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, Stack, Tags } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -6,9 +6,7 @@ import { CfnDocument } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { MailFleet } from '../node';
-
-/** Tag that nodes have, and other instances of the account have not; its value is the name of the cluster. */
-const CLUSTER_TAG = 'mail-platform:cluster';
+import { letStartSessions, tagNodes } from './session-rights';
 
 /** A shell in which nothing happens is closed after this many minutes. */
 const IDLE_MINUTES = 15;
@@ -79,58 +77,13 @@ export class NodeSessions extends Construct {
     this.documentName = document.ref;
     this.command = `aws ssm start-session --region ${Stack.of(this).region} --document-name ${this.documentName} --target NODE`;
     this.letNodesLog(props.fleet);
-    for (const template of props.fleet.launchTemplates) {
-      Tags.of(template).add(CLUSTER_TAG, this.clusterName);
-    }
+    tagNodes(props.fleet);
   }
 
-  /**
-   * What a person's policy must have to open sessions by this document, which logs them, and by no other, and to end their own.
-   *
-   * @see https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-restrict-access-examples.html
-   */
+  /** Gives a person's policy what it takes to open sessions by this document, which logs them, and by no other, and to end their own. */
   public attachTo(policy: ManagedPolicy): void {
-    const { partition, region, account } = Stack.of(this);
-    const nodes = `arn:${partition}:ec2:${region}:${account}:instance/*`;
-    // Session ids begin with the name that a person signed in by.
-    const own = `arn:${partition}:ssm:${region}:${account}:session/\${aws:userid}-*`;
-    policy.addStatements(
-      new PolicyStatement({
-        sid: 'OpenShellsOnNodes',
-        actions: ['ssm:StartSession'],
-        resources: [nodes],
-        conditions: {
-          StringEquals: { [`ssm:resourceTag/${CLUSTER_TAG}`]: this.clusterName },
-          // Without it a session that names no document would need no permission for one, and would not be logged.
-          BoolIfExists: { 'ssm:SessionDocumentAccessCheck': 'true' },
-        },
-      }),
-      new PolicyStatement({
-        sid: 'OnlyLogged',
-        actions: ['ssm:StartSession'],
-        resources: [`arn:${partition}:ssm:${region}:${account}:document/${this.documentName}`],
-      }),
-      new PolicyStatement({
-        sid: 'OwnSessions',
-        actions: ['ssm:ResumeSession', 'ssm:TerminateSession', 'ssmmessages:OpenDataChannel'],
-        resources: [own],
-      }),
-    );
-    acknowledge(
-      policy,
-      {
-        id: findingId(this, 'AwsSolutions-IAM5', 'Resource', nodes),
-        reason:
-          'Nodes come and go, their ids are not known before. A tag that only nodes of this cluster have is the scope ' +
-          '(test/operations/mail-operators.test.ts).',
-      },
-      {
-        id: findingId(this, 'AwsSolutions-IAM5', 'Resource', own),
-        reason:
-          'Session ids begin with the id of the person who opened them, and that is the scope: nobody ends or resumes a ' +
-          "session of somebody else's (test/operations/mail-operators.test.ts).",
-      },
-    );
+    const { clusterName, documentName } = this;
+    letStartSessions(this, policy, { sid: 'OnlyLogged', clusterName, documentName });
   }
 
   /** The agent looks whether the group is encrypted, as the document wants, and for its stream. */

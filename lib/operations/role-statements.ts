@@ -2,7 +2,7 @@ import { Stack } from 'aws-cdk-lib';
 import { Effect, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ILogGroup } from 'aws-cdk-lib/aws-logs';
-import { MailArchive } from '../archive';
+import { MailArchive, MailJournal } from '../archive';
 
 /** Tending the nodes of these Auto Scaling groups, by their ARNs, and seeing all nodes. */
 export function tendNodes(groupArns: string[]): PolicyStatement[] {
@@ -70,14 +70,17 @@ export function readRecords(stack: Stack, encryptionKey: IKey): PolicyStatement[
   ];
 }
 
-/** No mail, no secrets, no shells; also when somebody gives the role more, such as AWS' ReadOnlyAccess. */
-export function noMailNorSecrets({ bucket }: MailArchive): PolicyStatement[] {
+/** No mail, no keys of it, no secrets, no shells; also when somebody gives the role more, such as AWS' ReadOnlyAccess. */
+export function noMailNorSecrets({ bucket }: MailArchive, journal?: MailJournal): PolicyStatement[] {
   return [
     new PolicyStatement({
       sid: 'NoMail',
       effect: Effect.DENY,
       actions: ['s3:GetObject', 's3:GetObjectVersion'],
-      resources: ['journal/*', 'packs/*'].map((folder) => bucket.arnForObjects(folder)),
+      resources: [
+        ...['journal/*', 'packs/*'].map((folder) => bucket.arnForObjects(folder)),
+        ...(journal?.keys ? [journal.keys.bucket.arnForObjects('private/*')] : []),
+      ],
     }),
     new PolicyStatement({
       sid: 'NoSecrets',

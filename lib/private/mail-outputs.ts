@@ -25,6 +25,14 @@ export function addOutputs(stack: MailStack): void {
       output(stack, 'SignInUrl', authorizationUrl, 'Where mail clients send people to sign in');
     }
   }
+  if (stack.clientCertificates?.revocationsLocation) {
+    output(
+      stack,
+      'ClientRevocationsObject',
+      stack.clientCertificates.revocationsLocation,
+      'Revocation lists of client certificates, and what they revoke: aws s3 cp lists.pem <this>',
+    );
+  }
   if (stack.erasureWithin) {
     output(
       stack,
@@ -34,6 +42,10 @@ export function addOutputs(stack: MailStack): void {
     );
   }
   output(stack, 'ArchiveBucketName', stack.archive.bucket.bucketName, 'Archived mail');
+  if (stack.journal?.keys) {
+    const { bucketName } = stack.journal.keys.bucket;
+    output(stack, 'JournalKeysBucketName', bucketName, 'Keys of the journal: mail-erase finish --keys s3://<this>');
+  }
   output(stack, 'StoreId', stack.store.storeId, 'Mail, indexes and queues');
   output(stack, 'AlarmTopicArn', stack.alarmTopic.topicArn, 'Where alarms go; subscribe to it');
 }

@@ -13,11 +13,9 @@ import { openFindings } from '../support/nag';
 /** A journal in an archive, and the policy that a node gets for it. */
 function journal(stack: Stack, props: Partial<MailJournalProps> = {}): MailJournal {
   const { key } = new MailKey(stack, 'Key');
-  const { bucket } = new MailArchive(stack, 'Archive', {
-    encryptionKey: key,
-    accessLogsBucket: new AccessLogBucket(stack, 'Logs').bucket,
-  });
-  const made = new MailJournal(stack, 'Journal', { bucket, logEncryptionKey: key, ...props });
+  const accessLogsBucket = new AccessLogBucket(stack, 'Logs').bucket;
+  const { bucket } = new MailArchive(stack, 'Archive', { encryptionKey: key, accessLogsBucket });
+  const made = new MailJournal(stack, 'Journal', { bucket, logEncryptionKey: key, accessLogsBucket, ...props });
   const policy = new ManagedPolicy(stack, 'NodePolicy', { statements: made.configuration.statements });
   acknowledge(policy, ...made.configuration.acknowledgements!);
   made.addAlarms(new AlarmTopic(stack, 'Alerts', { encryptionKey: key }).topic);
@@ -67,6 +65,47 @@ test('tells nodes the bucket and how much may wait', () => {
   expect(stack.resolve(environment)).toEqual({
     MAIL_JOURNAL_BUCKET: { Ref: 'ArchiveBucket49F1AC64' },
     MAIL_JOURNAL_WAITING_MAX: '1073741824',
+  });
+});
+
+describe('sealed', () => {
+  test('has keys of its own, and nodes are told and may use them; no open findings', () => {
+    const stack = testStack();
+    const { configuration, keys } = journal(stack, { sealed: true });
+    expect(stack.resolve(configuration.environment)).toMatchObject({
+      MAIL_JOURNAL_KEYS: stack.resolve(keys!.bucket.bucketName),
+    });
+    expect(nodeStatements(stack).map(({ Sid }) => Sid)).toEqual([
+      ...['AddToJournal', 'EncryptJournal'],
+      ...['MakeJournalKeys', 'ReadPublicHalves', 'SeeThatThereIsNoKey', 'EncryptPrivateHalves'],
+    ]);
+    expect(openFindings(stack)).toEqual([]);
+  });
+
+  test('who reads or restores may open messages, who erases may destroy keys, and no more', () => {
+    const rights = (grant: (made: MailJournal, policy: ManagedPolicy) => void) => {
+      const stack = testStack();
+      const made = journal(stack, { sealed: true });
+      grant(made, new ManagedPolicy(stack, 'Given'));
+      const policies = Template.fromStack(stack).findResources('AWS::IAM::ManagedPolicy');
+      const id = Object.keys(policies).find((name) => name.startsWith('Given'))!;
+      const statements: { Action: string | string[]; Resource: unknown }[] =
+        policies[id].Properties.PolicyDocument.Statement;
+      const ofKeys = statements.filter(({ Resource }) => JSON.stringify(Resource).includes('JournalKeys'));
+      return ofKeys.flatMap(({ Action }) => Action).sort();
+    };
+    const open = ['kms:Decrypt', 's3:GetObject', 's3:ListBucket'];
+    expect(rights((made, policy) => made.grantRead(policy))).toEqual(open);
+    expect(rights((made, policy) => made.grantRestore(policy))).toEqual(open);
+    expect(rights((made, policy) => made.grantErase(policy))).toEqual([
+      ...['s3:DeleteObjectVersion', 's3:DeleteObjectVersion', 's3:ListBucketVersions'],
+    ]);
+  });
+
+  test('fails with packs', () => {
+    expect(() => journal(testStack(), { sealed: true, packs: true })).toThrow(
+      'packs must be off in a sealed journal, whose messages zstd can not read out of a pack; remove one',
+    );
   });
 });
 

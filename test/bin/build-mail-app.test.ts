@@ -122,6 +122,16 @@ test('every field reaches the template', () => {
   }
 });
 
+test('a journal may be sealed, and then locked where there is a right to erasure', () => {
+  const locked = {
+    ...located,
+    archiveLock: { mode: 'compliance', days: 180 },
+    retention: ['gdpr'],
+  } as Partial<MailConfig>;
+  template({ ...locked, journal: { sealed: true } }).hasOutput('JournalKeysBucketName', {});
+  expect(() => template({ ...locked, journal: true })).toThrow('or set journal.sealed');
+});
+
 test('operators, copies and classes of the archive, the firewall and the accelerator reach the template', () => {
   const alice = 'arn:aws:iam::111122223333:user/alice';
   const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555';

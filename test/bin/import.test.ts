@@ -70,6 +70,37 @@ test('LDAP: directory servers and Active Directory, with groups by the names of 
   ]);
 });
 
+test('a shard is taken from each, and an empty cell or a host of elsewhere says nothing', () => {
+  const csv = 'address,shard\na@example.com,2\nb@example.com,\n';
+  const scim = {
+    Resources: [
+      { userName: 'a@example.com', 'urn:cdk-mail-platform:User': { shard: 2 } },
+      { userName: 'b@example.com', 'urn:cdk-mail-platform:User': {} },
+    ],
+  };
+  const ldap = [
+    { mail: 'a@example.com', mailHost: 'shard-2' },
+    { mail: 'b@example.com', mailHost: 'imap.example.org' },
+  ];
+  for (const users of [
+    readImport('csv', csv),
+    readImport('scim', JSON.stringify(scim)),
+    readImport('ldap', JSON.stringify(ldap)),
+  ]) {
+    const file = UserFile.parse();
+    expect(putAll(file, users)).toEqual({ users: 2, changed: 2 });
+    expect(file.users().map(({ shard }) => shard)).toEqual([2, undefined]);
+    expect(putAll(file, users)).toEqual({ users: 2, changed: 0 });
+  }
+});
+
+test('fails when a user would have to move to another shard, and says who', () => {
+  const file = UserFile.parse();
+  file.put({ address: 'a@example.com', shard: 1 });
+  const users = readImport('csv', 'address,shard\na@example.com,2\n');
+  expect(() => putAll(file, users)).toThrow('a@example.com: a@example.com has mail on shard-1');
+});
+
 test('a second import changes nothing, and says so', () => {
   const file = UserFile.parse();
   const users = readImport(

@@ -162,6 +162,8 @@ test.each<[string, object, string]>([
   ['a role as operator', { operators: { operators: ['arn:aws:iam::111122223333:role/x'] } }, 'the ARN of an IAM user'],
   ['no operator', { operators: { sessionHours: 1 } }, 'operators must name somebody'],
   ['a session of a day', { operators: { operators: alice, sessionHours: 24 } }, 'a whole number from 1 to 12'],
+  ['a word for a journal', { journal: 'sealed' }, 'journal must be { sealed }, got "sealed"'],
+  ['an unknown setting of it', { journal: { packs: true } }, 'journal.packs is not a field; expected sealed'],
   ['erasure without a journal', { operators: { operators: alice, erasure: true } }, 'operators.erasure needs'],
   ['restores by nobody', { operators: { helpDesk: alice, restore: true }, journal: true }, 'operators.restore needs'],
   ['a word for a firewall', { networkFirewall: 'on' }, 'networkFirewall must be { alertOnly, rules'],

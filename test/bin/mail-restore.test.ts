@@ -3,14 +3,17 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CreateAccessKeyCommand, CreateUserCommand, IAMClient, PutUserPolicyCommand } from '@aws-sdk/client-iam';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { buildSync } from 'esbuild';
 import { Budget } from '../../bin/restore/budget';
 import { arrivalOf, hourFolder, identityOf, parseKey, queueIdOf, tagOf } from '../../bin/restore/journal-key';
 import { messageIdOf, readMessage, StoredObject } from '../../bin/restore/journal-message';
 import { JournalReader } from '../../bin/restore/journal-reader';
+import { QuickGet } from '../../bin/restore/quick-get';
 import { notThere } from '../../bin/restore/restore-store';
 import { CopiedMessage } from '../../bin/restore/store-copy';
+import { Fate, FaultyProxy, startFaultyProxy } from '../support/faulty-proxy';
 import { JournalBench, queueIdAt } from '../support/journal';
 import { MotoServer, startMotoServer } from '../support/moto-server';
 
@@ -253,6 +256,110 @@ describe('the journal', () => {
     expect(read.message.toString()).toBe(data);
     expect(queueIdOf(read.header)).toBe(QUEUE_ID);
   }, 60_000);
+});
+
+describe('objects, many of them', () => {
+  const KEYS = ['a', 'b', 'c', 'd'].map((name) => `journal/2026/11/22/09/${name}.eml.zst`);
+  const CONTENT = Buffer.from('0123456789'.repeat(2000));
+  const SHA256 = createHash('sha256').update(CONTENT).digest('base64');
+  const ALL = { metadata: { from: 'x' }, size: CONTENT.length, checksum: SHA256 };
+  let moto: MotoServer;
+  let proxy: FaultyProxy;
+  let client: S3Client;
+  /** How often the SDK was used. */
+  let commands: number;
+
+  beforeAll(async () => {
+    moto = await startMotoServer();
+    proxy = await startFaultyProxy(moto.url);
+    const s3 = new S3Client({ ...moto.clientOptions, forcePathStyle: true });
+    const CreateBucketConfiguration = { LocationConstraint: 'eu-central-1' } as const;
+    await s3.send(new CreateBucketCommand({ Bucket: 'many', CreateBucketConfiguration }));
+    for (const Key of KEYS) {
+      const object = { Body: CONTENT, ChecksumAlgorithm: 'SHA256', Metadata: { from: 'x' } } as const;
+      await s3.send(new PutObjectCommand({ Bucket: 'many', Key, ...object }));
+    }
+    s3.destroy();
+  }, 60_000);
+  afterEach(() => client.destroy());
+  afterAll(async () => {
+    await proxy?.stop();
+    await moto?.stop();
+  });
+
+  const start = (credentials: { accessKeyId: string; secretAccessKey: string } = moto.clientOptions.credentials) => {
+    proxy.behave();
+    commands = 0;
+    client = new S3Client({ ...moto.clientOptions, credentials, endpoint: proxy.url, forcePathStyle: true });
+    const count = (next: (args: object) => Promise<object>) => (args: object) => {
+      commands++;
+      return next(args);
+    };
+    client.middlewareStack.add(count as never, { step: 'initialize' });
+    return new QuickGet(client, 'many');
+  };
+  const read = async (quick: QuickGet, key: string, range?: string) => {
+    const { body, ...said } = await quick.open(key, range);
+    return { said, content: await body() };
+  };
+
+  test('are read past the SDK from the second on, all of one or a part', async () => {
+    const quick = start();
+    for (const key of KEYS) {
+      const { said, content } = await read(quick, key);
+      expect(said).toEqual(ALL);
+      expect(content.equals(CONTENT)).toBe(true);
+    }
+    const { said, content } = await read(quick, KEYS[0], 'bytes=5-12');
+    expect([said.size, content.toString()]).toEqual([8, '56789012']);
+    expect([commands, proxy.seen.length]).toEqual([1, 5]);
+  });
+
+  test.each<[string, Fate]>([
+    ['errors', { status: 500, body: '' }],
+    ['throttling', { status: 503, body: '' }],
+    ['a refusal', { status: 403, body: '' }],
+    ['an answer to something else', { status: 206, body: '' }],
+    ['a broken connection', 'cut'],
+    ['an answer that breaks off', 'break off'],
+  ])('are read by the SDK after %s', async (_what, fate) => {
+    const quick = start();
+    await read(quick, KEYS[0]);
+    proxy.behave(({ number }) => (number === 1 ? fate : 'pass'));
+    const { said, content } = await read(quick, KEYS[1]);
+    expect(said).toEqual(ALL);
+    expect(content.equals(CONTENT)).toBe(true);
+    expect([commands, proxy.seen.length]).toEqual([2, 2]);
+  });
+
+  test('that are not there are what the SDK says', async () => {
+    const quick = start();
+    await read(quick, KEYS[0]);
+    await expect(quick.open('journal/none')).rejects.toMatchObject({ name: 'NoSuchKey' });
+  });
+
+  test('are asked for with a signature', async () => {
+    const iam = new IAMClient(moto.clientOptions);
+    await iam.send(new CreateUserCommand({ UserName: 'reader' }));
+    const Statement = [{ Effect: 'Allow', Action: 's3:GetObject', Resource: '*' }];
+    const PolicyDocument = JSON.stringify({ Version: '2012-10-17', Statement });
+    await iam.send(new PutUserPolicyCommand({ UserName: 'reader', PolicyName: 'reader', PolicyDocument }));
+    const { AccessKey } = await iam.send(new CreateAccessKeyCommand({ UserName: 'reader' }));
+    iam.destroy();
+    // From now on moto looks at signatures and rights.
+    const checkAll = (after: string) => fetch(`${moto.url}/moto-api/reset-auth`, { method: 'POST', body: after });
+    await checkAll('0');
+    try {
+      const { AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey } = AccessKey!;
+      const quick = start({ accessKeyId: accessKeyId!, secretAccessKey: secretAccessKey! });
+      for (const key of KEYS) expect((await read(quick, key)).said).toEqual(ALL);
+      expect(commands).toBe(1);
+      const forged = start({ accessKeyId: accessKeyId!, secretAccessKey: 'another' });
+      await expect(forged.open(KEYS[0])).rejects.toMatchObject({ name: 'SignatureDoesNotMatch' });
+    } finally {
+      await checkAll('Infinity');
+    }
+  });
 });
 
 describe('the command', () => {

@@ -83,6 +83,10 @@ describeWithS3('mail-users', () => {
 
     expect(run(['remove', ...directory, 'alice@example.com']).status).toBe(0);
     expect(run(['list', ...directory]).stdout).toBe('bob@example.com\n');
+
+    expect(run(['add', ...directory, '--shard', 'shard-2', 'dave@example.com'], `${PASSWORD}\n`).status).toBe(0);
+    expect(run(['shard', 'list', ...directory]).stdout).toBe('dave@example.com shard-2\n');
+    expect(run(['remove', ...directory, 'dave@example.com']).status).toBe(0);
   }, 60_000);
 
   test('makes up app passwords, shows them once, lists and revokes them', async () => {
@@ -173,6 +177,18 @@ describeWithS3('mail-users', () => {
       ['disable', '--directory', LOCATION, '--name', 'phone', 'a@example.com'],
       '',
       '--name goes with app-password add and app-password revoke only',
+    ],
+    [
+      'a shard is to change',
+      ['set', '--directory', LOCATION, '--shard', '2', 'bob@example.com'],
+      '',
+      '--shard goes with add only',
+    ],
+    [
+      'the shard is no number',
+      ['add', '--directory', LOCATION, '--shard', 'first', 'a@example.com'],
+      `${PASSWORD}\n`,
+      'shard must be a number from 1 to 10',
     ],
     ['the user is unknown', ['remove', '--directory', LOCATION, 'nobody@example.com'], '', 'is not a user'],
   ])(

@@ -43,7 +43,8 @@ describeWithPostgres('the directory in PostgreSQL', () => {
     const file = UserFile.parse();
     file.addDomain('example.com');
     file.addDomain('example.org');
-    for (const user of ['alice', 'bob']) file.put({ address: `${user}@example.com`, verifier });
+    file.put({ address: 'alice@example.com', verifier, shard: 2 });
+    file.put({ address: 'bob@example.com', verifier });
     file.requireSecondFactor('example.org', true);
     file.setEnabled('bob@example.com', false);
     file.requireSecondFactor('bob@example.com', true);
@@ -115,6 +116,20 @@ describeWithPostgres('the directory in PostgreSQL', () => {
     const [before, after] = [entries[1].before, entries[1].after] as { verifier: string }[];
     expect(before.verifier).not.toBe(after.verifier);
     expect(JSON.stringify(entries)).not.toContain('SCRAM');
+  });
+
+  test('keeps the shard that was chosen, says so in the audit, and lets nobody change it', async () => {
+    await directory.update((file) => file.add('alice@example.com', PASSWORD, { shard: 2 }));
+    await directory.update((file) => file.change('alice@example.com', { quota: '1G' }));
+    const entries = await directory.audit(10, 'alice@example.com');
+    expect(entries.map(({ after }) => (after as { shard: number }).shard)).toEqual([2, 2]);
+    const [line] = await asRole('mail_node', "SELECT mail.users_file(ARRAY['example.com']) AS line OFFSET 1");
+    expect(line).toMatchObject({ line: expect.stringMatching(/::::::userdb_quota_storage_size=1G shard=2$/) });
+    for (const shard of ['1', 'NULL']) {
+      await expect(asRole('mail_editor', `UPDATE mail.users SET shard = ${shard}`)).rejects.toThrow(
+        'the shard of alice@example.com was chosen when the user was added',
+      );
+    }
   });
 
   test('forgets in the audit who is erased', async () => {
@@ -244,11 +259,26 @@ describeWithPostgres('the directory in PostgreSQL', () => {
 
     test('that fail leave what was before', async () => {
       await inNew(async (client) => {
-        const bad = { version: 3, name: '0003-bad.sql', sql: 'CREATE TABLE mail.new (); SELECT nonsense', digest: 'x' };
-        await expect(migrate(client, [...all, bad])).rejects.toThrow('0003-bad.sql: column "nonsense" does not exist');
+        const name = '9999-bad.sql';
+        const bad = { version: 9999, name, sql: 'CREATE TABLE mail.new (); SELECT nonsense', digest: 'x' };
+        await expect(migrate(client, [...all, bad])).rejects.toThrow('9999-bad.sql: column "nonsense" does not exist');
         expect(await migrate(client, all)).toEqual([]);
         const { rows } = await client.query("SELECT to_regclass('mail.new') AS made");
         expect(rows).toEqual([{ made: null }]);
+      });
+    });
+
+    test('keep the users of before, who have no shard of their own', async () => {
+      await inNew(async (client) => {
+        await migrate(client, all.slice(0, 2));
+        await addDomains(client, ['example.com']);
+        await client.query(
+          "INSERT INTO mail.users (address, verifier, enabled, second_factor) VALUES ('a@example.com', $1, true, false)",
+          [verifier],
+        );
+        expect(await migrate(client, all)).toEqual(all.slice(2).map((migration) => migration.name));
+        const { rows } = await client.query('SELECT mail.users_file() AS line OFFSET 1');
+        expect(rows).toEqual([{ line: `a@example.com:${verifier}::::::` }]);
       });
     });
 

@@ -108,6 +108,43 @@ test.each([
   expect(() => UserFile.parse(text)).toThrow(message);
 });
 
+describe('a shard', () => {
+  const ALICE = 'alice@example.com';
+
+  test('is chosen when a user is added, and kept by whatever changes', () => {
+    const file = UserFile.parse();
+    file.add(ALICE, PASSWORD, { quota: '10G', shard: 2 });
+    file.add('bob@example.com', PASSWORD);
+    file.change(ALICE, { quota: '', protocols: ['imap'], shard: 2 });
+    file.setPassword(ALICE, 'another horse');
+    file.put({ address: ALICE, groups: ['team@example.com'] });
+    const again = UserFile.parse(file.toString());
+    expect(again.users().map(({ address, shard }) => [address, shard])).toEqual([
+      [ALICE, 2],
+      ['bob@example.com', undefined],
+    ]);
+  });
+
+  test.each([
+    ['of who has none', undefined, 'has mail on the shard that follows from the address'],
+    ['of who has one', 1, 'has mail on shard-1'],
+  ])('fails to change %s', (_who, shard, message) => {
+    const file = UserFile.parse();
+    file.put({ address: ALICE, shard });
+    const before = file.toString();
+    expect(() => file.change(ALICE, { shard: 3 })).toThrow(message);
+    expect(() => file.put({ address: ALICE, quota: '1G', shard: 3 })).toThrow('it does not move to shard-3');
+    expect(file.toString()).toBe(before);
+  });
+
+  test.each([0, 11, 1.5, NaN])('fails when it is %p', (shard) => {
+    const file = UserFile.parse();
+    expect(() => file.add(ALICE, PASSWORD, { shard })).toThrow(`shard must be a number from 1 to 10, got ${shard}`);
+    expect(() => file.put({ address: ALICE, shard })).toThrow('shard must be a number');
+    expect(file.addresses()).toEqual([]);
+  });
+});
+
 describe('app passwords', () => {
   const withAlice = () => {
     const file = UserFile.parse();
@@ -296,7 +333,7 @@ describe('what nodes make of it', () => {
     const read = (name: string) => readFileSync(join(folder, name), 'utf8');
     return {
       ...{ status, stdout, users: read('users'), scramUsers: read('scram-users') },
-      ...{ appPasswords: read('app-passwords'), noLogin: read('no-login') },
+      ...{ appPasswords: read('app-passwords'), noLogin: read('no-login'), shards: read('shards') },
     };
   };
   const NOBODY = /^alice@example\.com:\{SCRAM-SHA-256\}100000,[^,]+,A{43}=,A{43}=::::::$/m;
@@ -329,6 +366,15 @@ describe('what nodes make of it', () => {
       expect(made.appPasswords).toContain('alice@example.com:');
     },
   );
+
+  test('who has a shard of their own is named with it', () => {
+    const file = UserFile.parse();
+    file.put({ address: 'alice@example.com', shard: 2 });
+    file.put({ address: 'bob@example.com' });
+    expect(split(file.toString())).toMatchObject({ status: 0, shards: 'alice@example.com:shard-2\n' });
+    const bad = split(file.toString().replace('shard=2', 'shard=two'));
+    expect(bad).toMatchObject({ status: 1, stdout: "line 1: unknown field 'shard=two' of alice@example.com\n" });
+  });
 
   test('who is disabled has no password of any kind', () => {
     const file = UserFile.parse();

@@ -1,5 +1,6 @@
 import { App, Token } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import { AccountRootPrincipal, Role } from 'aws-cdk-lib/aws-iam';
 import { ClientCertificates, EdgeTls, MailStack, MailStackProps } from '../../lib';
 import { testStack } from '../support/apps';
 import { Authority } from '../support/authority';
@@ -24,6 +25,50 @@ test('takes several authorities, so that one can follow the other, and what open
   const successor = new Authority('Successor');
   const bundle = `subject=CN = Company\n${company.pem}\n\nsubject=CN = Successor\n${successor.pem}`;
   expect(environment(bundle)).toEqual({ MAIL_CLIENT_CA: `${base64(company.pem)} ${base64(successor.pem)}` });
+});
+
+describe('revocation lists', () => {
+  const authorities = company.pem;
+
+  test('are an object that nodes read, in a bucket that keeps versions, and nobody else', () => {
+    const stack = testStack();
+    const { configuration, revocationsLocation } = new ClientCertificates(stack, 'ClientCertificates', {
+      authorities,
+      revocationLists: true,
+    });
+    expect(configuration.environment.MAIL_CLIENT_REVOCATIONS_OBJECT).toBe(revocationsLocation);
+    const statements = configuration.statements!.map((statement) => stack.resolve(statement.toStatementJson()));
+    expect(statements.map(({ Action }) => Action)).toEqual(['s3:GetObject', 's3:ListBucket', 'kms:Decrypt']);
+    expect(JSON.stringify(statements[0].Resource)).toContain('/client-revocations"');
+    Template.fromStack(stack).hasResource('AWS::S3::Bucket', {
+      DeletionPolicy: 'Retain',
+      Properties: { VersioningConfiguration: { Status: 'Enabled' } },
+    });
+  });
+
+  test('are for whom it is granted to replace', () => {
+    const stack = testStack();
+    const role = new Role(stack, 'Authority', { assumedBy: new AccountRootPrincipal() });
+    new ClientCertificates(stack, 'ClientCertificates', { authorities, revocationLists: true }).grantRevoke(role);
+    Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [
+          Match.objectLike({ Action: 's3:PutObject' }),
+          Match.objectLike({ Action: 'kms:GenerateDataKey', Condition: Match.anyValue() }),
+        ],
+      },
+    });
+  });
+
+  test('are not there unless they are asked for', () => {
+    const stack = testStack();
+    const certificates = new ClientCertificates(stack, 'ClientCertificates', { authorities });
+    expect(certificates.configuration.statements).toBeUndefined();
+    Template.fromStack(stack).resourceCountIs('AWS::S3::Bucket', 0);
+    expect(() => certificates.grantRevoke(new AccountRootPrincipal())).toThrow(
+      'grantRevoke needs revocationLists: true',
+    );
+  });
 });
 
 test.each<[string, () => string, string]>([
@@ -88,6 +133,21 @@ describe('in a MailStack', () => {
       Threshold: 90,
       AlarmActions: [stack.resolve(stack.alarmTopic.topicArn)],
     });
+  });
+
+  test('somebody is told a day before a revocation list ends', () => {
+    const lists = { ...clientCertificates, revocationLists: true };
+    const stack = mailStack({ implicitTls: EdgeTls.atNode(), clientCertificates: lists });
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'ClientRevocationHoursLeft',
+      Dimensions: [{ Name: 'Cluster', Value: stack.fleet.clusterName }],
+      Statistic: 'Minimum',
+      ComparisonOperator: 'LessThanThreshold',
+      Threshold: 24,
+      AlarmActions: [stack.resolve(stack.alarmTopic.topicArn)],
+    });
+    template.hasOutput('ClientRevocationsObject', {});
   });
 
   test.each<[string, EdgeTls | undefined]>([

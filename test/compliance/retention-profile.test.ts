@@ -52,11 +52,6 @@ test.each<[string, () => void, string]>([
     'auditLogs must be kept at least 184 days (mlps3) and at most 90 days (ours)',
   ],
   [
-    'a lock must last longer than erasure may take',
-    () => combine(gdpr(), custom({ objectLockMin: days(30) })),
-    'objectLock must last at least 30 days (ours), but erasure is due within 3 days (gdpr)',
-  ],
-  [
     'a lock must last longer than mail is kept',
     () => custom({ objectLockMin: days(400), journalMax: days(365) }),
     'objectLock must last at least 400 days (ours), but the journal is kept at most 365 days (ours)',
@@ -84,12 +79,36 @@ describe('the lock of archived mail', () => {
     profile.checkLock('archiveLock', lock);
   });
 
+  test.each<[string, RetentionProfile, ObjectLockRetention]>([
+    ['one that nobody can lift', gdpr(), compliance(180)],
+    ['one that a law wants', combine(gdpr(), custom({ objectLockMin: days(30) })), compliance(30)],
+  ])('may, of a sealed journal, whose keys can be destroyed, be %s', (_name, profile, lock) => {
+    profile.checkLock('archiveLock', lock, true);
+    expect(() => profile.checkLock('archiveLock', lock)).toThrow(/set journal\.sealed/);
+  });
+
+  test('of a sealed journal is no longer than mail is kept, and no shorter than a law wants', () => {
+    expect(() => gdpr().checkLock('archiveLock', compliance(181), true)).toThrow(
+      'archiveLock must be <= 180 days (gdpr)',
+    );
+    const locked = combine(gdpr(), custom({ objectLockMin: days(30) }));
+    expect(() => locked.checkLock('archiveLock', undefined, true)).toThrow(
+      'archiveLock must be >= 30 days (ours), got none',
+    );
+  });
+
   test.each<[string, RetentionProfile, ObjectLockRetention | undefined, string]>([
     [
       'stands in the way of erasure',
       gdpr(),
       compliance(30),
       'archiveLock must not be in compliance mode for 30 days when erasure is due within 3 days (gdpr)',
+    ],
+    [
+      'must last longer than erasure may take',
+      combine(gdpr(), custom({ objectLockMin: days(30) })),
+      governance(30),
+      'archiveLock must last at least 30 days (ours), but erasure is due within 3 days (gdpr)',
     ],
     [
       'is longer than mail is kept',

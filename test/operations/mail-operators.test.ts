@@ -12,7 +12,7 @@ import {
   ServicePrincipal,
   User,
 } from 'aws-cdk-lib/aws-iam';
-import { MailStack, MailStackProps } from '../../lib';
+import { MailDirectory, MailStack, MailStackProps } from '../../lib';
 import { IdentityCenterPrincipal, MailOperatorsOptions } from '../../lib/operations';
 import { flagSets, testStack } from '../support/apps';
 import { openFindings } from '../support/nag';
@@ -180,6 +180,61 @@ describe('rights', () => {
     expect(JSON.stringify(ofKey?.Condition)).toContain('kms:ViaService');
   });
 
+  describe('of users in a database', () => {
+    const aurora = { directory: MailDirectory.aurora() };
+    const TUNNEL = `arn:<AWS::Partition>:ssm:${REGION}:document/<OperatorsDirectoryTunnelDocument>`;
+
+    test('the help desk edits them through a tunnel, and opens no shell', () => {
+      const sql = Template.fromStack(mailStack(everybody, aurora));
+      expect(rights(sql, 'HelpDesk')).toEqual({
+        'ec2:DescribeInstances': ['*'],
+        'rds-db:connect': [expect.stringMatching(/dbuser:.*\/mail_editor$/)],
+        'ssm:ResumeSession': [SESSION],
+        'ssm:StartSession': [NODES, TUNNEL].sort(),
+        'ssm:TerminateSession': [SESSION],
+        'ssmmessages:OpenDataChannel': [SESSION],
+      });
+      const starts = statementsOf(sql, 'HelpDesk').filter(({ Action }) => Action === 'ssm:StartSession');
+      expect(starts[0].Condition).toEqual({
+        StringEquals: { 'ssm:resourceTag/mail-platform:cluster': 'MailStack' },
+        BoolIfExists: { 'ssm:SessionDocumentAccessCheck': 'true' },
+      });
+      sql.hasResourceProperties('AWS::SSM::Document', {
+        DocumentType: 'Session',
+        Content: {
+          sessionType: 'Port',
+          parameters: { localPortNumber: Match.objectLike({ default: '5433' }) },
+          properties: {
+            type: 'LocalPortForwarding',
+            // The one that takes changes, and not for who opens the tunnel to choose.
+            host: { 'Fn::GetAtt': [Match.stringLikeRegexp('^DirectoryAurora'), 'Endpoint.Address'] },
+            portNumber: '5433',
+            localPortNumber: '{{ localPortNumber }}',
+          },
+        },
+      });
+      sql.hasOutput('DirectoryTunnelCommand', {});
+    });
+
+    test('nodes have the tag for it without operators, too, and nobody opens it without Session Manager', () => {
+      const alone = Template.fromStack(mailStack({ helpDesk: [alice] }, aurora));
+      alone.resourceCountIs('AWS::SSM::Document', 1);
+      const tag = { Key: 'mail-platform:cluster', Value: 'MailStack' };
+      alone.hasResourceProperties('AWS::EC2::LaunchTemplate', {
+        LaunchTemplateData: {
+          TagSpecifications: Match.arrayWith([{ ResourceType: 'instance', Tags: Match.arrayWith([tag]) }]),
+        },
+      });
+      const without = Template.fromStack(mailStack({ helpDesk: [alice] }, { ...aurora, sessionManager: false }));
+      without.resourceCountIs('AWS::SSM::Document', 0);
+      expect(Object.keys(rights(without, 'HelpDesk'))).toEqual(['rds-db:connect']);
+    });
+
+    test('there are no open findings', () => {
+      expect(openFindings(mailStack(everything, aurora))).toEqual([]);
+    });
+  });
+
   test('logs of sessions are read by auditors and not by operators, who could look what is told of them', () => {
     const groups = Object.keys(template.findResources('AWS::Logs::LogGroup')).map((id) => `<${id.slice(0, -8)}>`);
     const session = '<OperatorsSessionsLog>';
@@ -225,6 +280,21 @@ describe('rights', () => {
       PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Sid: 'LogSessions' })]) },
     });
   });
+});
+
+test('of a sealed journal operators open messages and destroy keys by choice; auditors read no key', () => {
+  const template = Template.fromStack(mailStack(everything, { journal: { sealed: true } }));
+  const keys = '<JournalKeysBucket>';
+  const given = rights(template, 'Operator');
+  expect(given['s3:DeleteObjectVersion']).toEqual(expect.arrayContaining([`${keys}/private/*`, `${keys}/public/*`]));
+  expect(given['s3:GetObject']).toContain(`${keys}/private/*`);
+  expect(given['kms:Decrypt']).toEqual([KEY, '<JournalKeysKey>'].sort());
+  expect(given['s3:PutObject'].filter((resource) => resource.startsWith(keys))).toEqual([]);
+  for (const action of ['s3:GetObject', 's3:GetObjectVersion']) {
+    expect(rights(template, 'Auditor', 'Deny')[action]).toContain(`${keys}/private/*`);
+  }
+  const none = rights(Template.fromStack(mailStack(everybody, { journal: { sealed: true } })), 'Operator');
+  expect(JSON.stringify(none)).not.toContain(keys);
 });
 
 test('erasing and getting mail back are rights that operators have by choice', () => {

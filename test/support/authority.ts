@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,8 +24,9 @@ export interface CertificateOptions {
 export class Authority {
   public readonly identity: Identity;
 
-  constructor(name: string, days = 365) {
-    const extensions = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign'];
+  /** @param usage what its key is for */
+  constructor(name: string, days = 365, usage = 'keyCertSign,cRLSign') {
+    const extensions = ['basicConstraints=critical,CA:TRUE', `keyUsage=critical,${usage}`];
     this.identity = make({ subject: `/CN=${name}`, days }, extensions);
   }
 
@@ -35,6 +37,38 @@ export class Authority {
 
   public issue(options: CertificateOptions): Identity {
     return make(options, [`extendedKeyUsage=${options.usage ?? 'clientAuth'}`], this.identity);
+  }
+
+  /**
+   * A list of what it revoked (RFC 5280, 5), PEM.
+   *
+   * @param seconds until it ends
+   */
+  public revocationList(revoked: Identity[], seconds = 3600 * 48): string {
+    return revocationList(this.identity, revoked, seconds);
+  }
+}
+
+/** @param seconds until it ends */
+function revocationList(issuer: Identity, revoked: Identity[], seconds: number): string {
+  const folder = mkdtempSync(join(tmpdir(), 'authority-'));
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  // A row of openssl's database (CA(1)) for each: revoked, until when it would be good, since when it is not, serial number, subject.
+  const rows = revoked.map(({ cert }) => {
+    const { serialNumber } = new X509Certificate(cert);
+    return ['R', '491231235959Z', '260101000000Z', serialNumber, 'unknown', `/CN=${serialNumber}`].join('\t');
+  });
+  try {
+    const database = file('index.txt', rows.map((row) => `${row}\n`).join(''));
+    const config = file('config', `[ca]\ndefault_ca=it\n[it]\ndatabase=${database}\ndefault_md=sha256\n`);
+    const signer = ['-cert', file('ca', issuer.cert), '-keyfile', file('key', issuer.key)];
+    const words = ['ca', '-gencrl', '-config', config, ...signer, '-crlsec', `${seconds}`];
+    return execFileSync('openssl', words, { stdio: 'pipe' }).toString();
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 }
 

@@ -13,10 +13,10 @@ export interface ProxiedRequest {
 }
 
 /**
- * What becomes of a request: it passes; the connection breaks before it arrives; it arrives and the answer is lost; or
- * the proxy answers itself.
+ * What becomes of a request: it passes; the connection breaks before it arrives; it arrives and the answer is lost, or breaks
+ * off in the middle of its body; or the proxy answers itself.
  */
-export type Fate = 'pass' | 'cut' | 'lose answer' | { readonly status: number; readonly body: string };
+export type Fate = 'pass' | 'cut' | 'lose answer' | 'break off' | { readonly status: number; readonly body: string };
 
 /** An HTTP proxy in front of one server that fails as told. */
 export interface FaultyProxy {
@@ -68,7 +68,9 @@ export async function startFaultyProxy(upstream: string): Promise<FaultyProxy> {
         incoming.socket.destroy();
       } else {
         const date = new Date(Date.now() + proxy.ahead).toUTCString();
-        outgoing.writeHead(status, { ...headers, ...(proxy.ahead && { date }) }).end(body);
+        outgoing.writeHead(status, { ...headers, ...(proxy.ahead && { date }) });
+        if (fate === 'break off') outgoing.write(body.subarray(0, body.length / 2), () => incoming.socket.destroy());
+        else outgoing.end(body);
       }
     }
   }

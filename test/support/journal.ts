@@ -1,6 +1,6 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import {
   CreateBucketCommand,
   GetObjectCommand,
+  ListObjectsV2Command,
   ListObjectVersionsCommand,
   type ListObjectVersionsCommandOutput,
   PutBucketVersioningCommand,
@@ -17,6 +18,9 @@ import { FaultyProxy, startFaultyProxy } from './faulty-proxy';
 import { MotoServer, startMotoServer } from './moto-server';
 
 const SERVE = join(__dirname, '..', '..', 'assets', 'node', 'libexec', 'journal', 'serve');
+
+/** Tests of sealed journals, where the program is that seals them (Debian's package age). */
+export const describeWithAge = spawnSync('age', ['--version']).status === 0 ? describe : describe.skip;
 
 /** Listens and hands over the sockets as systemd does for mail-journal.socket. */
 const ACTIVATE = `
@@ -58,10 +62,13 @@ export interface Journalled {
 export class JournalBench {
   public proxy!: FaultyProxy;
   public bucket = '';
+  /** Bucket with the keys of a sealed journal. */
+  public keysBucket?: string;
   /** Lines that the daemon said. */
   public readonly said: string[] = [];
+  /** Past the proxy. */
+  public s3!: S3Client;
   private moto!: MotoServer;
-  private s3!: S3Client;
   private folder = '';
   private daemon?: ChildProcess;
   private buckets = 0;
@@ -73,25 +80,48 @@ export class JournalBench {
     this.s3 = new S3Client({ ...this.moto.clientOptions, forcePathStyle: true });
   }
 
+  /** For SDK clients past the proxy. */
+  public get awsOptions(): MotoServer['clientOptions'] {
+    return this.moto.clientOptions;
+  }
+
   public async stop(): Promise<void> {
     await this.kill();
     this.s3?.destroy();
     await this.proxy?.stop();
     await this.moto?.stop();
-    rmSync(this.folder, { recursive: true, force: true });
+    for (const folder of [this.folder, this.maps]) rmSync(folder, { recursive: true, force: true });
   }
 
-  /** An empty bucket, and a daemon that writes to it. */
-  public async begin(): Promise<void> {
+  /** An empty bucket, and a daemon that writes to it; sealed for the addresses that somebody has, if they are given. */
+  public async begin(known?: readonly string[]): Promise<void> {
     await this.kill();
     this.proxy.behave();
     this.said.length = 0;
-    this.bucket = `journal-${++this.buckets}`;
-    const CreateBucketConfiguration = { LocationConstraint: 'eu-central-1' } as const;
-    await this.s3.send(new CreateBucketCommand({ Bucket: this.bucket, CreateBucketConfiguration }));
-    const VersioningConfiguration = { Status: 'Enabled' } as const;
-    await this.s3.send(new PutBucketVersioningCommand({ Bucket: this.bucket, VersioningConfiguration }));
+    this.bucket = await this.newBucket(`journal-${++this.buckets}`);
+    this.keysBucket = known && (await this.newBucket(`keys-${this.buckets}`));
+    if (known) this.know(known);
     await this.launch();
+  }
+
+  /** Writes the maps of Postfix as libexec/directory/sync does: whose addresses are known. */
+  public know(addresses: readonly string[]): void {
+    mkdirSync(this.maps, { recursive: true });
+    writeFileSync(join(this.maps, 'mailboxes'), addresses.map((address) => `${address} mailbox\n`).join(''));
+    writeFileSync(join(this.maps, 'aliases'), '');
+  }
+
+  private async newBucket(Bucket: string): Promise<string> {
+    const CreateBucketConfiguration = { LocationConstraint: 'eu-central-1' } as const;
+    const bucket = { Bucket, CreateBucketConfiguration, ObjectLockEnabledForBucket: true };
+    await this.s3.send(new CreateBucketCommand(bucket));
+    const VersioningConfiguration = { Status: 'Enabled' } as const;
+    await this.s3.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration }));
+    return Bucket;
+  }
+
+  private get maps(): string {
+    return `${this.folder}.maps`;
   }
 
   /** Starts the daemon anew, as systemd does when it has ended. */
@@ -109,6 +139,11 @@ export class JournalBench {
         MAIL_CLUSTER: 'Test',
         MAIL_JOURNAL_BUCKET: this.bucket,
         MAIL_JOURNAL_WAITING_MAX: '1000000',
+        ...(this.keysBucket && {
+          MAIL_JOURNAL_KEYS: this.keysBucket,
+          MAIL_DOMAINS: 'example.com example.org',
+          MAIL_MAPS: this.maps,
+        }),
         MAIL_MESSAGE_SIZE_MAX: '52428800',
       },
     });
@@ -173,18 +208,20 @@ export class JournalBench {
   }
 }
 
-/** All versions of all objects of a journal. */
+/** All versions of all objects of a journal, sealed ones opened by the program age as an operator does. */
 export async function readJournal(s3: S3Client, bucket: string): Promise<Journalled[]> {
   const found: Journalled[] = [];
   for await (const { Versions = [] } of paginateVersions(s3, bucket)) {
     for (const { Key, VersionId } of Versions) {
       const object = await s3.send(new GetObjectCommand({ Bucket: bucket, Key, VersionId, ChecksumMode: 'ENABLED' }));
       const packed = Buffer.from(await object.Body!.transformToByteArray());
+      const metadata = object.Metadata ?? {};
+      const content = metadata.keys ? await openByProgram(s3, packed, metadata) : packed;
       found.push({
         key: Key!,
         versionId: VersionId!,
-        text: unzstd(packed),
-        metadata: object.Metadata ?? {},
+        text: content ? unzstd(content) : '',
+        metadata,
         checksum: object.ChecksumSHA256,
         packed,
       });
@@ -201,6 +238,33 @@ async function* paginateVersions(s3: S3Client, Bucket: string): AsyncGenerator<L
     page = await s3.send(new ListObjectVersionsCommand({ Bucket, Prefix: 'journal/', KeyMarker, VersionIdMarker }));
     yield page;
   } while (page.IsTruncated);
+}
+
+/** Opens a sealed object by the first of its keys that is there; nothing when none is. */
+async function openByProgram(
+  s3: S3Client,
+  sealed: Buffer,
+  { keys, 'keys-bucket': Bucket }: { [name: string]: string },
+): Promise<Buffer | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), 'identity-'));
+  try {
+    for (const tag of keys.split(',')) {
+      const { Contents = [] } = await s3.send(new ListObjectsV2Command({ Bucket, Prefix: `private/${tag}/` }));
+      for (const { Key } of Contents) {
+        const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key }));
+        const identity = join(folder, 'identity');
+        writeFileSync(identity, await Body!.transformToString(), { mode: 0o600 });
+        const { status, stdout } = spawnSync('age', ['--decrypt', '--identity', identity], {
+          input: sealed,
+          maxBuffer: 1 << 28,
+        });
+        if (status === 0) return stdout;
+      }
+    }
+    return undefined;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** As Debian's command does it, for Node.js has zstd from 22.15 on. */

@@ -29,10 +29,10 @@ export function controlSuite(system: () => System): void {
 
   test('only the agent may ask, and only what there is', async () => {
     const [node] = nodes();
-    expect(await control(node, 'release')).toMatch(/^ok/);
-    await expect(control(node, 'release', 'vmail')).rejects.toThrow(/Permission denied/);
+    expect(await control(node, 'release-sessions')).toMatch(/^ok/);
+    await expect(control(node, 'release-sessions', 'vmail')).rejects.toThrow(/Permission denied/);
     expect(await control(node, 'reboot')).toMatch(/^error unknown request/);
-    expect(await control(node, 'release all')).toMatch(/^error unknown request/);
+    expect(await control(node, 'release-sessions all')).toMatch(/^error unknown request/);
     expect(await control(node, 'adopt ../../etc')).toMatch(/^error .*no instance id/);
   });
 
@@ -90,7 +90,7 @@ export function controlSuite(system: () => System): void {
       const [, other] = nodes();
       const [kept, ...ended] = [await open(home, stays), await open(home, moves), await open(other, moves)];
       await move();
-      expect(await control(home, 'release')).toMatch(/^ok \d+$/);
+      expect(await control(home, 'release-sessions')).toMatch(/^ok \d+$/);
       expect(await sessions(home, moves)).toEqual([]);
       for (const client of ended) await expect(client.imap('NOOP')).rejects.toThrow();
       await kept.imap('NOOP');
@@ -102,7 +102,7 @@ export function controlSuite(system: () => System): void {
       const [session] = await sessions(home, moves);
       await home.shell(`kill -STOP ${session.split('\t')[2]}`);
       await move();
-      expect(await control(home, 'release')).toMatch(/^ok \d+$/);
+      expect(await control(home, 'release-sessions')).toMatch(/^ok \d+$/);
       expect(await sessions(home, moves)).toEqual([]);
       client.close();
     }, 60_000);
@@ -111,7 +111,7 @@ export function controlSuite(system: () => System): void {
     test('ends a delivery that was let in before', async () => {
       const delivery = await beginDelivery(moves);
       await move();
-      expect(await control(home, 'release')).toMatch(/^ok [1-9]\d*$/);
+      expect(await control(home, 'release-deliveries')).toMatch(/^ok [1-9]\d*$/);
       await home.shell('touch /tmp/go-on');
       expect(await delivery.ends).not.toMatch(/^250/m);
       await wholeRing(203);
@@ -121,19 +121,21 @@ export function controlSuite(system: () => System): void {
     }, 90_000);
 
     // Whoever brought it would bring it again: it arrived twice when a busy node took more than a second for it.
-    test('lets a delivery that is under way come to its end, and meanwhile sessions go on', async () => {
+    test('lets a delivery that is under way come to its end; sessions go on until they are to end, too', async () => {
       const [, other] = nodes();
       const session = await open(home, moves);
       const delivery = await beginDelivery(passes);
       await other.shell('pkill -STOP -x lmtp');
       await home.shell('touch /tmp/go-on');
       await move();
-      const released = control(home, 'release');
+      const released = control(home, 'release-deliveries');
       await sleep(2500);
       await session.imap('NOOP');
       await other.shell('pkill -CONT -x lmtp');
       expect(await delivery.ends).toMatch(/^250 /m);
       expect(await released).toMatch(/^ok [1-9]\d*$/);
+      await session.imap('NOOP');
+      expect(await control(home, 'release-sessions')).toMatch(/^ok [1-9]\d*$/);
       await expect(session.imap('NOOP')).rejects.toThrow();
     }, 90_000);
 

@@ -178,6 +178,15 @@ export function directorySuite(system: () => System): void {
     expect(await opens(carol)).toBe(true);
   });
 
+  test('the shard that the database has for a user comes to nodes', async () => {
+    await change((file) => file.add('frank@example.com', 'franks-own-password', { shard: 2 }));
+    for (const shards of await onAll('cat /etc/dovecot/shards')) expect(shards).toBe('frank@example.com:shard-2\n');
+    // On a store that all nodes share it says nothing.
+    const frank = { address: 'frank@example.com', password: 'franks-own-password' };
+    for (const node of nodes()) expect(await opens(frank, { node })).toBe(true);
+    await change((file) => file.remove(frank.address));
+  });
+
   test('a removed user is put out', async () => {
     const eve = { address: 'eve@example.com', password: 'eves-own-password' };
     await change((file) => file.add(eve.address, eve.password));

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import * as path from 'node:path';
 import { homeOf } from '../../agent/src/ring/home';
+import type { UserFile } from '../../bin/users/user-file';
 import { ec2, elements } from '../../local/ec2';
 import { imapClient, type ClientView, type LocalUser } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
@@ -89,6 +90,99 @@ export function volumeSuite(system: () => System): void {
         expect(await inbox(there, userOf(shard))).toHaveLength(1);
       }
     }
+  });
+
+  describe('a user whose shard was chosen', () => {
+    const user = () => ({ address: `chosen.${userOf('shard-1').address}`, password: 'a-password-of-their-own' });
+    const synchronise = () =>
+      Promise.all(cluster().nodes.map((node) => node.shell('systemctl start mail-directory-sync')));
+    const change = async (edit: (file: UserFile) => void) => {
+      await cluster().userDirectory().update(edit);
+      await synchronise();
+    };
+    const lines = (node: LocalNode, since: number) =>
+      node.shell(`journalctl --unit mail-directory-sync --since @${since} --output=cat --no-pager`);
+    const login = async (node: LocalNode, { address, password }: LocalUser) => {
+      const client = await LineClient.tls(node.address, 993, system().tls);
+      await client.expect(/^\* OK/);
+      const answer = await client.ask(`a1 LOGIN ${address} ${password}`, /^a1 /);
+      client.close();
+      return answer;
+    };
+    const folders = (address: string) => {
+      const [name, domain] = address.split('@');
+      return Promise.all(
+        SHARDS.map((shard) => nodeOf(shard).shell(`ls -d ${STORE}/mail/${domain}/${name} 2>/dev/null || true`)),
+      );
+    };
+    let address: string;
+    let other: string;
+
+    beforeAll(async () => {
+      address = user().address;
+      other = SHARDS.find((shard) => shard !== homeOf(address, SHARDS))!;
+      await change((file) => file.add(address, user().password, { shard: Number(other.at(-1)) }));
+    });
+
+    test('has the mail there and nowhere else, from whichever node it comes and is read', async () => {
+      const { view } = system();
+      for (const [index, node] of cluster().nodes.entries()) {
+        const there = { ...view, address: node.address };
+        await roundTrip(there, userOf('shard-1'), user());
+        expect(await inbox(there, user())).toHaveLength(index + 1);
+      }
+      const found = await folders(address);
+      expect(found.map((text) => text !== '')).toEqual(SHARDS.map((shard) => shard === other));
+    });
+
+    test('is the user of that node for scripts, too', async () => {
+      const script = `from ring import read_ring, serves; print(serves(read_ring(), "${address}"))`;
+      for (const shard of SHARDS) {
+        const answer = await nodeOf(shard).shell(`cd /opt/mail-platform/libexec && python3 -B -c '${script}'`);
+        expect(answer).toBe(shard === other ? 'True\n' : 'False\n');
+      }
+    });
+
+    test('who comes back to another shard is named by the node that has the mail', async () => {
+      const begun = Math.floor(Date.now() / 1000);
+      await change((file) => file.remove(address));
+      await change((file) => file.add(address, user().password));
+      const home = homeOf(address, SHARDS)!;
+      expect(await lines(nodeOf(other), begun)).toContain(
+        `${address} has mail here, on ${other}, and belongs to ${home}, where they do not see it`,
+      );
+      expect(await lines(nodeOf(home), begun)).not.toContain('has mail here');
+      await change((file) => file.remove(address));
+      await change((file) => file.add(address, user().password, { shard: Number(other.at(-1)) }));
+      expect((await inbox(system().view, user())).length).toBe(cluster().nodes.length);
+    });
+
+    test('is told to come again, and mail waits, when there is no such shard', async () => {
+      const lost = { address: `lost.${userOf('shard-1').address}`, password: 'a-password-of-their-own' };
+      const begun = Math.floor(Date.now() / 1000);
+      await change((file) => file.add(lost.address, lost.password, { shard: 9 }));
+      for (const node of cluster().nodes) {
+        expect(await login(node, lost)).toMatch(/^a1 NO \[UNAVAILABLE\]/m);
+        expect(await lines(node, begun)).toContain(`${lost.address} is to be on shard-9, which is none of shard-1`);
+      }
+      const { view } = system();
+      const subject = randomUUID();
+      await submit(view, userOf('shard-1'), lost.address, subject);
+      expect(await folders(lost.address)).toEqual(['', '', '']);
+      await change((file) => file.remove(lost.address));
+      await change((file) => file.add(lost.address, lost.password, { shard: 1 }));
+      await Promise.all(cluster().nodes.map((node) => node.shell('postqueue -f')));
+      await waitFor('what waited', 60_000, async () =>
+        (await inbox(view, lost)).includes(subject) ? true : undefined,
+      );
+    }, 120_000);
+
+    test('who is erased goes from that shard', async () => {
+      await change((file) => file.erase(address, new Date(), new Date()));
+      await nodeOf(other).shell('systemctl start mail-erase.service');
+      expect(await folders(address)).toEqual(['', '', '']);
+      expect(await nodeOf(other).shell(`find ${STORE}/erased -name '${address.split('@')[0]}'`)).toBe('');
+    });
   });
 
   test('old mail moves to the other store at night and is read there; while that is away it is not lost', async () => {

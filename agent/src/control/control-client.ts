@@ -10,9 +10,19 @@ const LONGEST_ANSWER = 64 * 1024;
 export class ControlClient {
   public constructor(private readonly path: string = CONTROL_SOCKET) {}
 
-  /** Ends whatever has a mailbox open that the ring file doesn't give to this node. */
-  public async release(): Promise<void> {
-    await this.request('release', 30_000);
+  /** Ends deliveries that may be for users whom the ring file doesn't give to this node. */
+  public async releaseDeliveries(): Promise<void> {
+    await this.request('release-deliveries', 30_000);
+  }
+
+  /** Ends whatever else has a mailbox open that the ring file doesn't give to this node. */
+  public async releaseSessions(): Promise<void> {
+    await this.request('release-sessions', 30_000);
+  }
+
+  /** Has the kernel forget what it read in mailboxes: users who moved away may come back. */
+  public async forget(): Promise<void> {
+    await this.request('forget', 30_000);
   }
 
   /** Kills Dovecot and Postfix, keeps them down and cuts the store. */

@@ -1,5 +1,5 @@
 import { RingView } from '../ring/ring-file';
-import { NodeItem, NodeState, Replaced, RingItem, TableView } from './items';
+import { Followed, NodeItem, NodeState, Replaced, RingItem, TableView } from './items';
 
 /** One node under one lease. */
 export type LeaseOf = Pick<NodeItem, 'id' | 'epoch'>;
@@ -15,7 +15,7 @@ export type ImmediateAction =
 export type TableAction =
   | { readonly do: 'read' }
   | { readonly do: 'register'; readonly epoch: number; readonly state: NodeState; readonly replaced?: Replaced }
-  | { readonly do: 'renew'; readonly epoch: number; readonly state: NodeState; readonly ring: number }
+  | ({ readonly do: 'renew'; readonly epoch: number; readonly state: NodeState } & Followed)
   | { readonly do: 'go'; readonly epoch: number }
   | { readonly do: 'fence-peer'; readonly peer: LeaseOf & Pick<NodeItem, 'counter'> }
   | { readonly do: 'write-ring'; readonly ring: RingItem }
@@ -26,8 +26,12 @@ export type TableAction =
 export type NodeAction =
   /** Ends all sessions. */
   | { readonly do: 'kick-all' }
-  /** Ends the sessions of users that the view doesn't let this node serve. */
+  /** Ends deliveries to users that the view doesn't let this node serve. */
+  | { readonly do: 'end-deliveries'; readonly view: RingView }
+  /** Ends their sessions, when that is done. */
   | { readonly do: 'kick'; readonly view: RingView }
+  /** Forgets what was read in their mailboxes. */
+  | { readonly do: 'forget' }
   /** Kills the mail daemons and keeps them down. */
   | { readonly do: 'stop' }
   /** Undoes `stop`. */

@@ -5,15 +5,19 @@ import { isActive, NodeItem, RingItem } from './items';
 /**
  * The ring as this node follows it under one lease.
  *
- * A new ring is published first and takes effect in three steps: the node refuses users who are no longer its own at
- * once; reports the ring when their sessions have ended (`finish`); and serves users who are newly its own when all
- * nodes have reported it (`settle`).
+ * A new ring is published first and takes effect in four steps: the node refuses users who are no longer its own at
+ * once; says when deliveries to them have ended (`makeReady`); reports the ring when their sessions have ended, too (`finish`),
+ * which may wait for the others to be ready; and serves users who are newly its own when all nodes have reported it (`settle`).
  */
 export class HeldRing {
   private current: RingView;
+  private isReady = false;
+  private areOthersReady = false;
   private finishedAt?: number;
   private reportedBefore = 0;
   private settledOnce = false;
+  /** A ring with this node was settled: users may have come. */
+  private served = false;
 
   /** @param shards all shards of the store; undefined where all nodes share one */
   public constructor(
@@ -32,6 +36,16 @@ export class HeldRing {
     return this.finishedAt === undefined ? this.reportedBefore : this.current.version;
   }
 
+  /** Version for which this node could end the sessions of users who move; 0 for none. */
+  public get ready(): number {
+    return this.isReady ? this.current.version : this.reported;
+  }
+
+  /** Whether all nodes could: users wait the less, the closer together their sessions end. */
+  public get allReady(): boolean {
+    return this.isReady && this.areOthersReady;
+  }
+
   /** Whether the sessions of users who moved with the current ring have ended. */
   public get finished(): boolean {
     return this.finishedAt !== undefined;
@@ -45,16 +59,18 @@ export class HeldRing {
   /**
    * Follows a newer ring.
    *
-   * @param untouched the daemons were down when the lease began
+   * @param untouched nobody had a mailbox open here when the lease began
    */
   public take(ring: RingItem, untouched: boolean, now: number): void {
     const { self, settled, nodes, was } = this.current;
     const next = ring.nodes.map(({ address }) => address);
     // Where nodes only went, nobody moves away from one that stays.
     const losesNobody = this.finished && [self, ...next].every((node) => nodes.includes(node)) && next.includes(self);
-    const hasNobody = untouched && !this.settledOnce;
+    const hasNobody = untouched && !this.served;
     this.reportedBefore = this.reported;
     this.finishedAt = losesNobody || hasNobody ? now : undefined;
+    this.isReady = this.finished;
+    this.areOthersReady = false;
     this.current = {
       ...this.current,
       version: ring.version,
@@ -77,6 +93,16 @@ export class HeldRing {
     return leaving.join() !== before.join();
   }
 
+  /** Deliveries to users who moved with ring `version` have ended. */
+  public makeReady(version: number): void {
+    if (version === this.current.version) this.isReady = true;
+  }
+
+  /** Takes note of which other nodes are ready. */
+  public seeReady(peers: readonly NodeItem[]): void {
+    this.areOthersReady = peers.every((peer) => !isActive(peer) || peer.ready >= this.current.version);
+  }
+
   /** The sessions of users who moved with ring `version` have ended. */
   public finish(version: number, now: number): void {
     if (version === this.current.version) this.finishedAt ??= now;
@@ -96,6 +122,7 @@ export class HeldRing {
     if (peers.some((peer) => isActive(peer) && peer.ring !== version)) return false;
     this.current = { ...this.current, settled: true, was: this.current.nodes };
     this.settledOnce = true;
+    this.served ||= this.current.nodes.includes(this.current.self);
     return true;
   }
 }

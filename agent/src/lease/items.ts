@@ -9,8 +9,16 @@ export type NodeState =
   /** Went in good order. */
   | 'gone';
 
+/** How far a node follows the ring, under its lease; 0 for not at all. */
+export interface Followed {
+  /** Version for which the node is ready to end the sessions of users who move: deliveries to them have ended. */
+  readonly ready: number;
+  /** Version that the node has applied: these sessions have ended. */
+  readonly ring: number;
+}
+
 /** A node's item in the lease table. */
-export interface NodeItem {
+export interface NodeItem extends Followed {
   /** EC2 instance id. */
   readonly id: string;
   readonly address: string;
@@ -20,8 +28,6 @@ export interface NodeItem {
   /** Grows by one with each renewal of a lease. */
   readonly counter: number;
   readonly state: NodeState;
-  /** Version of the ring that the node has applied under this lease; 0 for none. */
-  readonly ring: number;
   /** Who adopts or has adopted the node's queue: a `claimOf`. */
   readonly adoptedBy?: string;
   /** The queue is adopted. */

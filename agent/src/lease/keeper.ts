@@ -15,7 +15,10 @@ const TICK = 100;
 export interface LeaseKeeperOptions {
   /** Who this node is, and its view of the table; asked for again until it is known. */
   readonly join: () => Promise<{ readonly me: RingNode; readonly table: Pick<LeaseTable, 'read' | 'write'> }>;
-  readonly control: Pick<ControlClient, 'release' | 'takeOver' | 'fence' | 'unfence' | 'alive' | 'adopt' | 'flush'>;
+  readonly control: Pick<
+    ControlClient,
+    'releaseDeliveries' | 'releaseSessions' | 'forget' | 'takeOver' | 'fence' | 'unfence' | 'alive' | 'adopt' | 'flush'
+  >;
   /** All shards of the store. @default - all nodes share one store */
   readonly shards?: readonly string[];
   /** Path of the ring file. */
@@ -156,8 +159,17 @@ export class LeaseKeeper {
       case 'read':
         return { result: 'ok', table: await this.table!.read() };
       case 'kick-all': // the ring file gives nobody to this node then
+        await control.releaseDeliveries();
+        await control.releaseSessions();
+        return { result: 'ok' };
+      case 'end-deliveries':
+        await control.releaseDeliveries();
+        return { result: 'ok' };
       case 'kick':
-        await control.release();
+        await control.releaseSessions();
+        return { result: 'ok' };
+      case 'forget':
+        await control.forget();
         return { result: 'ok' };
       case 'stop':
         await control.fence();
@@ -193,6 +205,8 @@ const REPEATED: { readonly [what in Action['do']]?: string } = {
   'fence-peer': 'lease table: fence',
   go: 'lease table: farewell',
   alive: "the store's switch",
+  'end-deliveries': 'end of deliveries to users who moved',
   kick: 'end of moved sessions',
+  forget: 'forgetting of mailboxes that moved',
   'kick-all': 'end of all sessions',
 };

@@ -89,10 +89,16 @@ export class LeaseTable {
         return this.update(
           { ...me, epoch: action.epoch },
           ACTIVE,
-          'SET #state = :state, ring = :ring ADD #counter :one',
+          'SET #state = :state, ready = :ready, ring = :ring ADD #counter :one',
           {
             names: { '#counter': 'counter' },
-            values: { ...IS_ACTIVE, ':state': text(action.state), ':ring': number(action.ring), ':one': number(1) },
+            values: {
+              ...IS_ACTIVE,
+              ':state': text(action.state),
+              ':ready': number(action.ready),
+              ':ring': number(action.ring),
+              ':one': number(1),
+            },
           },
         );
       case 'go':
@@ -151,6 +157,7 @@ export class LeaseTable {
       epoch: number(epoch),
       counter: number(1),
       state: text(state),
+      ready: number(0),
       ring: number(0),
     };
     if (!replaced) return this.put(`node#${id}`, item, { ConditionExpression: 'attribute_not_exists(pk)' });
@@ -233,6 +240,7 @@ const readNode = (id: string, item: { [name: string]: AttributeValue }): NodeIte
     epoch: readNumber(item.epoch, where),
     counter: readNumber(item.counter, where),
     state: state as NodeState,
+    ready: readNumber(item.ready ?? item.ring, where), // a node with an earlier version of the library does not say
     ring: readNumber(item.ring, where),
     ...(item.adoptedBy && { adoptedBy: readText(item.adoptedBy, where) }),
     ...(item.adopted && { adopted: true }),

@@ -70,6 +70,8 @@ export class Membership {
   private readonly schedule = new Schedule<Action['do']>();
   /** How it was made sure, since the last lease, that no mail is open: sessions ended, or all daemons killed. */
   private quiet: 'no' | 'kicked' | 'stopped' = 'no';
+  /** This node may remember mailboxes that moved away as they were: nobody may come back before it has forgotten them. */
+  private remembers = false;
   /** The daemons may still work under the lease of the last agent: sessions are ended, the queue goes on. */
   private newAgent = true;
   private able = false;
@@ -197,13 +199,27 @@ export class Membership {
       case 'write-ring':
         this.schedule.set('read');
         break;
+      case 'end-deliveries':
+        if (ok) this.ring.makeReady(action.view.version);
+        this.schedule.set(ok ? 'renew' : 'end-deliveries', ok ? now : now + TIMES.eagerRead);
+        break;
       case 'kick':
-        if (ok) this.ring.finish(action.view.version, now);
+        if (ok) {
+          this.ring.finish(action.view.version, now);
+          this.remembers = true;
+        }
         this.schedule.set(ok ? 'renew' : 'kick', ok ? now : now + TIMES.eagerRead);
         break;
       case 'kick-all':
-        if (ok) this.quiet = 'kicked';
+        if (ok) {
+          this.quiet = 'kicked';
+          this.remembers = true;
+        }
         this.newAgent = false;
+        break;
+      case 'forget':
+        if (ok) this.remembers = false;
+        else this.schedule.set('forget', now + TIMES.eagerRead);
         break;
       case 'stop':
         if (ok) this.quiet = 'stopped';
@@ -276,6 +292,7 @@ export class Membership {
     if (this.quiet === 'no' && (!this.lease || this.departing)) {
       this.request({ do: this.newAgent && !this.departing ? 'kick-all' : 'stop' }, now);
     }
+    if (this.remembers) this.request({ do: 'forget' }, now);
     if (this.lease) {
       const { epoch, started } = this.lease;
       const state = this.draining ? 'draining' : 'live';
@@ -288,7 +305,7 @@ export class Membership {
       // Several may be under way: one slow reply must not cost the lease.
       if (this.schedule.isDue('renew', now)) {
         this.schedule.set('renew', now + TIMES.renew);
-        this.actions.push({ do: 'renew', epoch, state, ring: this.ring.reported });
+        this.actions.push({ do: 'renew', epoch, state, ready: this.ring.ready, ring: this.ring.reported });
       }
     }
     const calm = this.ring.view.settled && !this.ringIsDue && this.lease?.started && !this.peers.isUneasy(now);
@@ -299,7 +316,8 @@ export class Membership {
     const { view, finished } = this.ring;
     if (view.version === 0 || finished) return;
     if (now - this.ringTakenAt > TIMES.apply) this.lose("the sessions of users who moved can't be ended", now);
-    else this.request({ do: 'kick', view }, now);
+    else if (this.ring.ready !== view.version) this.request({ do: 'end-deliveries', view }, now);
+    else if (this.ring.allReady || now - this.ringTakenAt > TIMES.together) this.request({ do: 'kick', view }, now);
   }
 
   private observe(table: TableView, sentAt: number, now: number): void {
@@ -346,14 +364,18 @@ export class Membership {
     if (!ring) return;
     const isNew = ring.version > this.ring.view.version;
     if (isNew) {
-      this.ring.take(ring, this.quiet === 'stopped', now);
+      this.ring.take(ring, this.quiet !== 'no', now);
       this.ringTakenAt = now;
       this.schedule.set('read', now + TIMES.eagerRead);
-      // One for an older ring may be under way; this ring's must be complete in itself.
-      this.schedule.end('kick');
-      this.schedule.set(this.ring.finished ? 'renew' : 'kick');
+      // Those for an older ring may be under way; this ring's must be complete in themselves.
+      for (const step of ['end-deliveries', 'kick'] as const) {
+        this.schedule.end(step);
+        this.schedule.set(step);
+      }
+      if (this.ring.finished) this.schedule.set('renew');
     }
-    const isSettled = !isNew && this.ring.settle(ring, peers, sentAt);
+    this.ring.seeReady(peers);
+    const isSettled = !isNew && !this.remembers && this.ring.settle(ring, peers, sentAt);
     const othersLeave = this.ring.seeLeaving(peers);
     if (isNew || isSettled || othersLeave) this.publish();
     if (isNew) this.log('info', `ring ${ring.version}: ${ring.nodes.map(({ id }) => id).join(', ') || 'no node'}`);

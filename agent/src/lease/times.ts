@@ -6,9 +6,9 @@ export const TIMES = {
   /** Between renewals. */
   renew: 1_000,
   /** Between reads of the table. */
-  read: 1_000,
+  read: 500,
   /** The same while something is about to change. */
-  eagerRead: 300,
+  eagerRead: 100,
   /** The owner stops when its last successful renewal was sent longer ago. */
   hold: 3_000,
   /** The kernel cuts the store when the last successful renewal was sent longer ago, whatever the agent does. */
@@ -17,6 +17,8 @@ export const TIMES = {
   takeOver: 5_000,
   /** Others look more often when a node has not renewed its lease for longer. */
   uneasy: 2_500,
+  /** Sessions of users who move go on for this long, while another node is not ready to end its own. */
+  together: 7_000,
   /** A node that can't end the sessions of users who moved stops after this. */
   apply: 15_000,
   /** Dovecot may be down for this long, restarts included, before the node leaves the ring. */

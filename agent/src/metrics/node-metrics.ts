@@ -4,6 +4,7 @@ import { ClientConnections } from '../node/client-connections';
 import { MailQueue } from '../node/mail-queue';
 import { blockListAge } from './block-lists';
 import { certificateDaysLeft, soonestDaysLeft } from './certificate';
+import { revocationHoursLeft } from './client-revocations';
 import { directoryAge } from './directory';
 import { deafSockets } from './filter';
 import { diskUtilization, inodeUtilization, memoryUtilization } from './machine';
@@ -22,6 +23,8 @@ export interface NodeMetricsOptions {
   readonly directorySeen: string;
   /** PEM file with the authorities of client certificates. @default - clients need none */
   readonly clientAuthorities?: string;
+  /** File that says when their revocation lists end. @default - there are none */
+  readonly clientRevocations?: string;
   /** Mount point of the shard's volume. @default - a store that grows by itself */
   readonly volume?: string;
   /** Sockets of what filters mail. @default - nothing does */
@@ -71,6 +74,7 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
   },
   ...ageMetrics('directory', 'DirectoryAge', directoryAge, options.directorySeen),
   ...authorityMetrics(options.clientAuthorities),
+  ...revocationMetrics(options.clientRevocations),
   ...volumeMetrics(options.volume),
   ...filterMetrics(options.filter),
   ...ageMetrics('block lists', 'BlockListAge', blockListAge, options.blockLists),
@@ -95,6 +99,19 @@ const authorityMetrics = (path?: string): Collector[] =>
           collect: async () => {
             const value = await soonestDaysLeft(path);
             return [{ name: 'ClientAuthorityDaysLeft', unit: StandardUnit.Count, value }];
+          },
+        },
+      ];
+
+const revocationMetrics = (path?: string): Collector[] =>
+  path === undefined
+    ? []
+    : [
+        {
+          name: 'client revocations',
+          collect: async () => {
+            const value = await revocationHoursLeft(path);
+            return [{ name: 'ClientRevocationHoursLeft', unit: StandardUnit.Count, value }];
           },
         },
       ];

@@ -22,23 +22,24 @@ export const holdersOf = (names: readonly string[], nodes: readonly ShardHolder[
 
 /**
  * Where a user's mail is opened among these nodes. On a store that all nodes share, `homeOf` says. With shards a user has
- * one by the same rule over their names, whichever nodes there are, and the home is the node that has it.
+ * the one that the directory says, or else one by the same rule over their names, whichever nodes there are, and the home is the
+ * node that has it.
  *
  * `home.lua` and `ring.py` do the same; `agent/test/ring/shard-vectors.json` holds them to it.
  *
  * @param shards undefined on a shared store
+ * @param chosen the user's shard in the directory
  * @returns undefined when there is no such node
  */
 export const homeIn = (
   user: string,
   nodes: readonly string[],
   shards: readonly Shard[] | undefined,
+  chosen?: string,
 ): string | undefined => {
   if (!shards) return homeOf(user, nodes);
-  const name = homeOf(
-    user,
-    shards.map((shard) => shard.name),
-  );
+  const names = shards.map((shard) => shard.name);
+  const name = chosen ?? homeOf(user, names);
   const address = shards.find((shard) => shard.name === name)?.address;
   return address !== undefined && nodes.includes(address) ? address : undefined;
 };

@@ -23,7 +23,9 @@ afterEach(() => void server.close());
 
 test('asks by one line and resolves when it is done', async () => {
   answer = (_line, socket) => socket.end('ok\n');
-  await control.release();
+  await control.releaseDeliveries();
+  await control.releaseSessions();
+  await control.forget();
   await control.fence();
   await control.unfence();
   await control.alive(1234.5);
@@ -33,7 +35,9 @@ test('asks by one line and resolves when it is done', async () => {
   await control.flush();
   expect(asked.map((line) => line.trimEnd())).toEqual([
     ...[
-      'release',
+      'release-deliveries',
+      'release-sessions',
+      'forget',
       'fence',
       'unfence',
       'alive 1235',
@@ -70,5 +74,7 @@ test('fails when no answer comes in time', async () => {
 });
 
 test('fails when nobody listens', async () => {
-  await expect(new ControlClient('/nowhere/control.sock').release()).rejects.toThrow('control release: connect ENOENT');
+  await expect(new ControlClient('/nowhere/control.sock').releaseSessions()).rejects.toThrow(
+    'control release-sessions: connect ENOENT',
+  );
 });

@@ -18,12 +18,14 @@ const USERS = Array.from({ length: 30 }, (_, index) => `user${index}@example.com
 class Helper {
   public sessions: string[] = [];
   public readonly asked: string[] = [];
-  public release = async () => {
-    this.asked.push('release');
+  public releaseDeliveries = async () => void this.asked.push('release deliveries');
+  public releaseSessions = async () => {
+    this.asked.push('release sessions');
     if (this.sessions.length === 0) return;
     const addresses = [...ring().matchAll(/^node\t(.*)$/gm)].map(([, address]) => address);
     this.sessions = this.sessions.filter((user) => homeOf(user, addresses) === ADDRESS);
   };
+  public forget = async () => void this.asked.push('forget');
   public takeOver = async (before: readonly string[]) => void this.asked.push(`take-over ${before.join(',')}`);
   public flush = async () => void this.asked.push('flush');
   public fence = async () => void this.asked.push('fence');
@@ -87,7 +89,13 @@ test('takes a lease, starts the daemons, joins the ring and serves', async () =>
   expect(ring()).toBe(
     `version\t1\nself\t${ADDRESS}\nstate\tserving\nsettled\tyes\nnode\t${ADDRESS}\nwas\t${ADDRESS}\n`,
   );
-  expect(helper.asked.slice(0, 3)).toEqual(['release', 'unfence', 'alive true']);
+  expect(helper.asked.slice(0, 5)).toEqual([
+    'release deliveries',
+    'release sessions',
+    'forget',
+    'unfence',
+    'alive true',
+  ]);
   await expect(keeper.check.run(new AbortController().signal)).resolves.toBeUndefined();
 });
 
@@ -100,6 +108,10 @@ test('ends the sessions of users who move away, and of no one else', async () =>
     { do: 'write-ring', ring: { version: 2, nodes: [me, { id: 'i-2', address: OTHER }] } },
     { id: 'i-2', address: OTHER },
   );
+  await eventually(() => table.item('i-1')?.ready === 2);
+  // Not before the other is ready as well.
+  expect(helper.sessions).toEqual(USERS);
+  table.apply({ do: 'renew', epoch: 1, ready: 2, ring: 0, state: 'live' }, { id: 'i-2', address: OTHER });
   await eventually(() => table.item('i-1')?.ring === 2);
   const stay = USERS.filter((user) => homeOf(user, [ADDRESS, OTHER]) === ADDRESS);
   expect(helper.sessions).toEqual(stay);
@@ -107,7 +119,7 @@ test('ends the sessions of users who move away, and of no one else', async () =>
   // Not before the other has let go as well.
   expect(ring()).toContain('settled\tno');
   expect(helper.asked.filter((request) => request === 'flush')).toHaveLength(1);
-  table.apply({ do: 'renew', epoch: 1, ring: 2, state: 'live' }, { id: 'i-2', address: OTHER });
+  table.apply({ do: 'renew', epoch: 1, ready: 2, ring: 2, state: 'live' }, { id: 'i-2', address: OTHER });
   await serves();
   // What the former homes left is removed, and mail for those who move was put off.
   await eventually(() => helper.asked.filter((request) => request === 'flush').length === 2);

@@ -38,7 +38,13 @@ const tableOf = (index: number): LeaseTable =>
   new LeaseTable({ client, table: 'Leases', cluster, id: `i-${index}`, address: `10.0.0.${10 + index}`, zone: 'a' });
 
 const FIRST = { do: 'register', epoch: 1, state: 'live' } as const;
-const renew = (epoch: number, ring = 0): TableAction & { do: 'renew' } => ({ do: 'renew', epoch, state: 'live', ring });
+const renew = (epoch: number, ring = 0): TableAction & { do: 'renew' } => ({
+  do: 'renew',
+  epoch,
+  state: 'live',
+  ready: ring + 1,
+  ring,
+});
 
 /** Runs the same at once and gives how often it was accepted. */
 const accepted = async (tries: Promise<boolean>[]): Promise<number> =>
@@ -47,7 +53,7 @@ const accepted = async (tries: Promise<boolean>[]): Promise<number> =>
 test('a registered node is there for all to read, strongly consistent and with no time of day', async () => {
   expect(await tableOf(1).write(FIRST)).toBe(true);
   expect(await tableOf(2).read()).toEqual({
-    nodes: [{ id: 'i-1', address: '10.0.0.11', zone: 'a', epoch: 1, counter: 1, state: 'live', ring: 0 }],
+    nodes: [{ id: 'i-1', address: '10.0.0.11', zone: 'a', epoch: 1, counter: 1, state: 'live', ready: 0, ring: 0 }],
     ring: undefined,
   });
 });
@@ -62,7 +68,7 @@ test('the epoch grows with each lease of a node, and the lease before it ends th
   expect(await accepted([table.write(again), tableOf(1).write(again)])).toBe(1);
   expect(await table.write(renew(1))).toBe(false);
   expect(await table.write(renew(2, 7))).toBe(true);
-  expect((await table.read()).nodes[0]).toMatchObject({ epoch: 2, counter: 2, ring: 7 });
+  expect((await table.read()).nodes[0]).toMatchObject({ epoch: 2, counter: 2, ready: 8, ring: 7 });
 });
 
 test('a fence and a renewal conflict: whichever comes second is refused', async () => {
@@ -188,8 +194,8 @@ const anyAction = (
       state: pick(['live', 'draining'] as const),
       replaced: old || !mine ? undefined : { epoch: mine.epoch, state: mine.state, adoptedBy: mine.adoptedBy },
     },
-    { do: 'renew', epoch, state: 'live', ring: step(random) },
-    { do: 'renew', epoch, state: 'draining', ring: step(random) },
+    { do: 'renew', epoch, state: 'live', ready: step(random), ring: step(random) },
+    { do: 'renew', epoch, state: 'draining', ready: step(random), ring: step(random) },
     { do: 'go', epoch },
     { do: 'fence-peer', peer: { ...lease, counter: peer.counter - old } },
     { do: 'write-ring', ring: { version: Math.max(1, version), nodes: [{ id: `i-${index}`, address: '10.0.0.1' }] } },

@@ -37,7 +37,7 @@ class Node {
   }
 
   public set items(items: Partial<NodeItem>[]) {
-    this.table = { ...this.table, nodes: items.map((item) => ({ ...BASE, ...item })) };
+    this.table = { ...this.table, nodes: items.map((item) => ({ ...BASE, ready: item.ring ?? 0, ...item })) };
   }
 
   public set ring({ version, nodes }: { version: number; nodes: RingNode[] }) {
@@ -54,6 +54,7 @@ class Node {
   public lease(): this {
     this.give({ on: 'tick' });
     this.ok(this.latest('kick-all'));
+    this.ok(this.latest('forget'));
     this.read();
     this.ok(this.latest('register'));
     this.items = [{ ...ME, epoch: this.latest('register').epoch }];
@@ -68,7 +69,6 @@ class Node {
     this.items = [ME, { ...PEER, ring: 3 }];
     this.ring = { version: 3, nodes: [ME, PEER] };
     this.read();
-    this.ok(this.latest('kick'));
     this.renewed();
     this.read();
     expect(this.latest('publish').view.settled).toBe(true);
@@ -81,7 +81,7 @@ class Node {
   }
 }
 
-const BASE: NodeItem = { id: '', address: '', zone: 'a', epoch: 1, counter: 1, state: 'live', ring: 0 };
+const BASE: NodeItem = { id: '', address: '', zone: 'a', epoch: 1, counter: 1, state: 'live', ready: 0, ring: 0 };
 
 test('nothing is served before there is a lease and a settled ring', () => {
   const node = new Node();
@@ -95,7 +95,6 @@ test('nothing is served before there is a lease and a settled ring', () => {
   node.read();
   expect(node.latest('publish').view).toMatchObject({ serving: true, settled: false, was: [] });
   expect(node.membership.status().reason).toBe('ring 1 is not settled yet');
-  node.ok(node.latest('kick'));
   node.renewed();
   expect(node.latest('renew').ring).toBe(1);
   node.read();
@@ -204,14 +203,16 @@ test('a ring is not settled by a read that was sent before the moved sessions ha
   const node = new Node().serving();
   const third = { id: 'i-3', address: '10.0.0.3' };
   node.ring = { version: 4, nodes: [ME, PEER, third] };
-  node.read();
   node.items = [ME, { ...PEER, ring: 4 }];
+  node.read();
+  node.ok(node.latest('end-deliveries'));
   node.renewed();
   node.now += 1_000;
   node.give({ on: 'tick' });
   const sentAt = node.now;
   node.now += 100;
   node.ok(node.latest('kick'));
+  node.ok(node.latest('forget'));
   node.ok(node.latest('read'), 'ok', sentAt);
   expect(node.latest('publish').view).toMatchObject({ version: 4, settled: false });
   node.renewed();
@@ -235,16 +236,97 @@ test('a queue that was moved is not moved again when the table is read late', ()
   expect(node.count('adopt')).toBe(1);
 });
 
-test('a ring without a node ends no sessions on those that stay; one with a new node does', () => {
+test('sessions end when all nodes are ready to end theirs, and not much later when one is not', () => {
   const node = new Node().serving();
   const kicks = node.count('kick');
+  node.ring = { version: 4, nodes: [ME, PEER, { id: 'i-3', address: '10.0.0.3' }] };
+  node.read();
+  node.ok(node.latest('end-deliveries'));
+  node.renewed();
+  expect(node.latest('renew')).toMatchObject({ ready: 4, ring: 3 });
+  for (let second = 0; second < 5; second++) {
+    node.read();
+    node.renewed();
+  }
+  expect(node.count('kick')).toBe(kicks);
+  node.items = [ME, { ...PEER, ready: 4, ring: 3 }];
+  node.read();
+  expect(node.count('kick')).toBe(kicks + 1);
+  expect(node.latest('kick').view.version).toBe(4);
+
+  const impatient = new Node().serving();
+  impatient.ring = { version: 4, nodes: [ME, PEER, { id: 'i-3', address: '10.0.0.3' }] };
+  impatient.read();
+  impatient.ok(impatient.latest('end-deliveries'));
+  for (let second = 0; second < 8; second++) {
+    impatient.read();
+    impatient.renewed();
+  }
+  expect(impatient.count('kick')).toBe(1);
+});
+
+test('nobody comes back before what was read of their mailboxes is forgotten', () => {
+  const node = new Node().serving();
+  node.items = [ME, { ...PEER, ring: 4 }];
+  node.ring = { version: 4, nodes: [ME, PEER, { id: 'i-3', address: '10.0.0.3' }] };
+  node.read();
+  node.ok(node.latest('end-deliveries'));
+  node.ok(node.latest('kick'));
+  node.renewed();
+  expect(node.latest('renew').ring).toBe(4);
+  node.read();
+  expect(node.latest('publish').view.settled).toBe(false);
+  node.ok(node.latest('forget'), 'failed');
+  const forgets = node.count('forget');
+  node.read();
+  expect(node.count('forget')).toBe(forgets + 1);
+  expect(node.latest('publish').view.settled).toBe(false);
+  node.ok(node.latest('forget'));
+  node.read();
+  expect(node.latest('publish').view.settled).toBe(true);
+});
+
+test('a node that is new in the ring has no sessions to end, whatever ring it has seen', () => {
+  const node = new Node().lease();
+  node.items = [ME, { ...PEER, ring: 3 }];
+  node.ring = { version: 3, nodes: [PEER] };
+  node.read();
+  node.renewed();
+  node.read();
+  expect(node.latest('publish').view).toMatchObject({ version: 3, settled: true });
+  node.ring = { version: 4, nodes: [ME, PEER] };
+  node.read();
+  node.renewed();
+  expect(node.latest('renew')).toMatchObject({ ready: 4, ring: 4 });
+  expect(node.count('end-deliveries')).toBe(0);
+});
+
+test('what was ready for an older ring is not ready for the next', () => {
+  const node = new Node().serving();
+  const third = { id: 'i-3', address: '10.0.0.3' };
+  node.items = [ME, { ...PEER, ready: 9, ring: 3 }];
+  node.ring = { version: 4, nodes: [ME, PEER, third] };
+  node.read();
+  const first = node.latest('end-deliveries');
+  node.ring = { version: 5, nodes: [ME, third] };
+  node.read();
+  const kicks = node.count('kick');
+  node.ok(first);
+  expect(node.count('kick')).toBe(kicks);
+  node.ok(node.latest('end-deliveries'));
+  expect(node.count('kick')).toBe(kicks + 1);
+});
+
+test('a ring without a node ends no sessions on those that stay; one with a new node does', () => {
+  const node = new Node().serving();
+  const ends = node.count('end-deliveries');
   node.ring = { version: 4, nodes: [ME] };
   node.read();
-  expect(node.count('kick')).toBe(kicks);
+  expect(node.count('end-deliveries')).toBe(ends);
   expect(node.latest('renew').ring).toBe(4);
   node.ring = { version: 5, nodes: [ME, PEER] };
   node.read();
-  expect(node.count('kick')).toBe(kicks + 1);
+  expect(node.count('end-deliveries')).toBe(ends + 1);
   expect(node.latest('renew').ring).toBe(4);
 });
 
@@ -330,7 +412,7 @@ test('sessions that do not end cost the lease', () => {
   node.ring = { version: 4, nodes: [ME, PEER, { id: 'i-3', address: '10.0.0.3' }] };
   node.read();
   for (let second = 0; second < 16; second++) {
-    node.ok(node.latest('kick'), 'failed');
+    node.ok(node.latest('end-deliveries'), 'failed');
     node.renewed();
     node.now += 1_000;
     node.give({ on: 'tick' });

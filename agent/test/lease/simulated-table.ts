@@ -32,13 +32,14 @@ export class SimulatedTable {
           node?.epoch === replaced?.epoch && node?.state === replaced?.state && node?.adoptedBy === replaced?.adoptedBy;
         if (!same) return false;
         const { epoch, state } = action;
-        this.nodes.set(me.id, { ...me, zone: 'a', epoch, counter: 1, state, ring: 0 });
+        this.nodes.set(me.id, { ...me, zone: 'a', epoch, counter: 1, state, ready: 0, ring: 0 });
         return true;
       }
       case 'renew': {
         const node = held({ id: me.id, epoch: action.epoch });
         if (!node || !isActive(node)) return false;
-        Object.assign(node, { counter: node.counter + 1, state: action.state, ring: action.ring });
+        const { state, ready, ring } = action;
+        Object.assign(node, { counter: node.counter + 1, state, ready, ring });
         return true;
       }
       case 'go': {

@@ -199,8 +199,10 @@ export class Simulation {
         }
         return;
       }
+      case 'end-deliveries':
       case 'kick':
       case 'kick-all':
+      case 'forget':
       case 'stop':
       case 'start':
       case 'alive':
@@ -225,11 +227,16 @@ export class Simulation {
             node.cutAt = Math.max(node.cutAt, node.when(action.deadline));
           over();
         });
+      case 'end-deliveries':
+        // Deliveries count among the sessions, which end no sooner.
+        return this.onNode(node, generation, this.between(20, this.faults && this.random() < 0.1 ? 5_000 : 500), () =>
+          over(fails ? 'failed' : 'ok'),
+        );
       case 'kick':
         return this.onNode(
           node,
           generation,
-          this.between(500, this.faults && this.random() < 0.02 ? 8_000 : 900),
+          this.between(300, this.faults && this.random() < 0.02 ? 8_000 : 600),
           () => {
             if (fails) return over('failed');
             // By the file as it is now, which may let in more than it did.
@@ -243,6 +250,8 @@ export class Simulation {
           node.sessions.clear();
           over();
         });
+      case 'forget':
+        return this.onNode(node, generation, this.between(20, 1_000), () => over(fails ? 'failed' : 'ok'));
       case 'stop':
         // The root helper goes on when the agent dies.
         return this.after(this.between(50, 600), () => {

@@ -120,6 +120,14 @@ test('a node whose clients need certificates says when the first of their author
   expect((await published('Authorities')).ClientAuthorityDaysLeft).toEqual([expect.closeTo(80, 1), 'Count']);
 });
 
+test('a node that looks at revocation lists says when they end', async () => {
+  const clientRevocations = join(temporaryFolder(), 'ends');
+  const options = { ...node(), connectionsMax: 40, store: await store(), clientRevocations };
+  writeFileSync(clientRevocations, `${Math.round(Date.now() / 1000) + 36_000}\n`);
+  await publisher('Revocations', nodeMetrics(options)).publish();
+  expect((await published('Revocations')).ClientRevocationHoursLeft).toEqual([expect.closeTo(10, 1), 'Count']);
+});
+
 test('a node that refuses who is on a block list says how old the list is', async () => {
   const blockLists = join(temporaryFolder(), 'state.json');
   writeFileSync(blockLists, JSON.stringify({ fetched: Date.now() / 1000 - 600 }));

@@ -136,6 +136,7 @@ load_environment() {
   if [[ -n ${MAIL_JOURNAL_BUCKET:-} ]]; then
     check_key MAIL_JOURNAL_BUCKET '[a-z0-9.-]+'
     check_key MAIL_JOURNAL_WAITING_MAX '[1-9][0-9]*'
+    check_optional_key MAIL_JOURNAL_KEYS '[a-z0-9.-]+'
   fi
   if [[ -n ${MAIL_RESTORE_SECRET:-} ]]; then
     check_key MAIL_RESTORE_SECRET '.+'
@@ -159,6 +160,7 @@ load_environment() {
   fi
   # Certificates in base64, as PEM has them between its first and last line.
   check_optional_key MAIL_CLIENT_CA '[A-Za-z0-9+/=]+( [A-Za-z0-9+/=]+)*'
+  check_optional_key MAIL_CLIENT_REVOCATIONS_OBJECT 's3://[a-z0-9.-]+/.+'
   if [[ -n ${MAIL_FILTERING:-} ]]; then
     check_key MAIL_FILTERING 'yes'
     check_key MAIL_FILTER_OUTAGE 'accept|defer'
@@ -317,6 +319,7 @@ derive_parts() {
     [[ $MAIL_FILTER_OUTAGE != defer ]] || MAIL_DEFER_UNSCANNED=true
   fi
   [[ -z ${MAIL_RESTORE_SECRET:-} ]] || MAIL_PARTS+=' restoring'
+  [[ -z ${MAIL_JOURNAL_KEYS:-} ]] || MAIL_PARTS+=' sealing'
   [[ $MAIL_DIRECTORY != sql ]] || MAIL_PARTS+=' database'
   # Mail that SES takes.
   MAIL_INBOUND_TRANSPORT='' MAIL_FOREIGN_HEADERS=''
@@ -334,14 +337,16 @@ derive_parts() {
     MAIL_REWRITING_OWN=${MAIL_DOMAINS// /,}
   fi
   # Certificates of mail clients.
+  MAIL_CLIENT_LISTS_END=''
   MAIL_CLIENT_CA_FILE='' MAIL_REQUIRE_CLIENT_CERTIFICATE=no MAIL_CLIENT_CERTIFICATE_CHECK=''
   if [[ -n ${MAIL_CLIENT_CA:-} ]]; then
     MAIL_PARTS+=${MAIL_PARTS:+ }client-certificates
     MAIL_CLIENT_CA_FILE=/etc/mail-platform/client-ca.pem
+    [[ -z ${MAIL_CLIENT_REVOCATIONS_OBJECT:-} ]] || MAIL_CLIENT_LISTS_END=/var/lib/mail-client-revocations/ends
     MAIL_REQUIRE_CLIENT_CERTIFICATE=yes
     MAIL_CLIENT_CERTIFICATE_CHECK='check_policy_service { unix:/run/mail-client-certificates/policy, timeout=5s }'
   fi
-  export MAIL_CLIENT_CA_FILE MAIL_REQUIRE_CLIENT_CERTIFICATE MAIL_CLIENT_CERTIFICATE_CHECK
+  export MAIL_CLIENT_LISTS_END MAIL_CLIENT_CA_FILE MAIL_REQUIRE_CLIENT_CERTIFICATE MAIL_CLIENT_CERTIFICATE_CHECK
   export MAIL_INBOUND_TRANSPORT MAIL_FOREIGN_HEADERS MAIL_PICKUP_CLEANUP MAIL_RETURN_MAPS MAIL_REWRITING_OWN
   [[ -z ${MAIL_SHARED_FOLDERS:-} ]] || MAIL_PARTS+=' sharing'
   export MAIL_PARTS MAIL_MX_MILTERS MAIL_USER_MILTERS MAIL_GREYLISTING_ENABLED MAIL_VIRUS_SCAN_ENABLED MAIL_DEFER_UNSCANNED

@@ -1,6 +1,10 @@
 """The ring file and the home of a user; the same rule as etc/dovecot/home.lua and agent/src/ring/home.ts."""
+import functools
+import os
 
 RING = '/run/mail-platform/ring'
+# Users whose shard the directory says (libexec/directory/sync).
+CHOSEN = '/etc/dovecot/shards'
 MASK = (1 << 64) - 1
 
 
@@ -43,8 +47,23 @@ def home_in(ring, user, nodes):
     """The home among these nodes. With shards the user has one of them, whichever nodes there are, and the home is the node that has it."""
     if 'shards' not in ring:
         return home_of(user, nodes)
-    address = ring['shards'][home_of(user, ring['shards'])]
+    address = ring['shards'].get(shard_of(user, ring['shards']))
     return address if address in nodes else None
+
+
+def shard_of(user, names):
+    """The user's shard: that of the directory, which may be none of these names, or the one of them that follows from the address."""
+    try:
+        found = os.stat(CHOSEN)
+    except FileNotFoundError:
+        return home_of(user, names)
+    return chosen(CHOSEN, (found.st_ino, found.st_mtime_ns)).get(user.lower()) or home_of(user, names)
+
+
+@functools.lru_cache(maxsize=1)
+def chosen(path, _stamp):
+    with open(path, encoding='utf-8') as file:
+        return dict(line.rstrip('\n').split(':') for line in file)
 
 
 def serves(ring, user):

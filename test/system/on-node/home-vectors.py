@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, '/opt/mail-platform/libexec')
+import ring as rule  # noqa: E402
 from ring import home_in, home_of, read_ring  # noqa: E402
 
 lua = ctypes.CDLL(ctypes.util.find_library('lua5.4') or 'liblua5.4.so.0')
@@ -39,12 +40,19 @@ def differences_with_shards(vector):
     lines = [('version', '1'), ('self', '10.0.0.1'), ('state', 'serving'), ('settled', 'yes')]
     lines += [('node', node) for node in vector['nodes']]
     lines += [('shard', f'{shard["name"]}\t{shard.get("address", "")}') for shard in vector['shards']]
-    with tempfile.NamedTemporaryFile('w') as file:
+    with tempfile.NamedTemporaryFile('w') as file, tempfile.NamedTemporaryFile('w') as chosen:
         file.write(''.join(f'{key}\t{value}\n' for key, value in lines))
         file.flush()
-        by_lua = call(f'local ring = read_ring("{file.name}") return home_in(ring, string.lower({quoted(user)}), ring.node) or ""')
+        # As libexec/directory/sync writes it: what is in front must not be taken for the user.
+        chosen.write(f'm{user.lower()}:shard-9\n' + (f'{user.lower()}:{vector["shard"]}\n' if 'shard' in vector else ''))
+        chosen.flush()
+        by_lua = call(
+            f'script_init({{ shards = "{chosen.name}" }}) local ring = read_ring("{file.name}") '
+            f'return home_in(ring, string.lower({quoted(user)}), ring.node) or ""'
+        )
         ring = read_ring(file.name)
-    by_python = home_in(ring, user, ring['node']) or ''
+        rule.CHOSEN = chosen.name
+        by_python = home_in(ring, user, ring['node']) or ''
     if not by_lua == by_python == expected:
         print(f'{vector}: Lua {by_lua!r}, Python {by_python!r}')
 

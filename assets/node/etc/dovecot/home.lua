@@ -3,7 +3,7 @@
 -- What is about to open a mailbox asks again (userdb): the ring may have changed since the login.
 --
 -- Settings (lua_settings in 25-home.conf): ring, the file that the agent replaces at each change; secret, the file with the
--- password of the hop; network, from where other nodes connect; crowded, the file of users with too many sessions (passdb only);
+-- password of the hop; network, from where other nodes connect; shards, the file of users whose shard the directory says; crowded, the file of users with too many sessions (passdb only);
 -- share, the file with the password for shared folders, if users may share any (sharing/).
 --
 -- There is no auth_passdb_get_cache_key(): a cached answer would pin a user to a node that died.
@@ -49,11 +49,21 @@ function home_of(user, nodes)
   return home
 end
 
--- The home among these nodes. With shards a user has one of them by the same rule over their names, whichever nodes there are,
--- and the home is the node that has it; nil when there is none, and which shard that is.
+-- The shard that the directory says (libexec/directory/sync), nil when it says none. Without the file there is no answer.
+local function chosen_shard(user)
+  if settings.shards == nil then return nil end
+  local start = user .. ":"
+  for line in io.lines(settings.shards) do
+    if line:sub(1, #start) == start then return line:sub(#start + 1) end
+  end
+  return nil
+end
+
+-- The home among these nodes. With shards a user has the one that the directory says, or else one by the same rule over their names,
+-- whichever nodes there are, and the home is the node that has it; nil when there is none, and which shard that is.
 function home_in(ring, user, nodes)
   if ring.shards == nil then return home_of(user, nodes) end
-  local shard = home_of(user, ring.shards)
+  local shard = chosen_shard(user) or home_of(user, ring.shards)
   for _, node in ipairs(nodes) do
     if node == ring.shards[shard] then return node end
   end

@@ -4,13 +4,14 @@
 #   aliases=sales@a.org,info@a.org           an alias of several users goes to all, and all may send from it; it may have letters beyond ASCII (RFC 6531)
 #   aliases=@a.org                           also whatever nobody has in the domain (catch-all)
 #   groups=team@a.org                        mail to a group goes to all who have it here; none of them may send from it
+#   shard=2                                  the mail is on shard-2, where mail is on shards
 #   protocols=imap+smtp                      the user logs in by these only (imap, pop3, smtp, sieve)
 #   login=second-factor                      the password is good nowhere; tokens and app passwords are
 #   login=none                               nobody logs in; mail is taken
 #   app_password=ID,NAME,imap+smtp,iterations,salt,storedKey,serverKey    as often as there are any
 # A line @domain::::::: with one of the two login= fields, or both or none, does so for all users of the domain.
-# Writes users, scram-users (without those whose password is good nowhere), app-passwords, no-login, protocols, mailboxes, aliases and senders to
-# FOLDER. Prints what is wrong, a line each, and then ends with 1.
+# Writes users, scram-users (without those whose password is good nowhere), app-passwords, no-login, protocols, shards, mailboxes, aliases and
+# senders to FOLDER. Prints what is wrong, a line each, and then ends with 1.
 
 BEGIN {
   FS = ":"
@@ -18,7 +19,7 @@ BEGIN {
   for (i = 1; i <= count; i++) ours[list[i]] = 1
   # For users whose password is good nowhere: no password has this verifier. SCRAM knows them from nobody (scram.lua).
   nobody = "{SCRAM-SHA-256}100000,bm8gcGFzc3dvcmQgaGFzIGl0,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-  files = split("users scram-users app-passwords no-login protocols mailboxes aliases senders", name, " ")
+  files = split("users scram-users app-passwords no-login protocols shards mailboxes aliases senders", name, " ")
   for (i = 1; i <= files; i++) printf "" > (out "/" name[i])
 }
 
@@ -112,6 +113,8 @@ function read_app_password(text,   part, n, protocol, m, j, verifier) {
       read_names(substr(field[i], length("aliases=") + 1), "alias")
     } else if (field[i] ~ /^groups=/) {
       read_names(substr(field[i], length("groups=") + 1), "group")
+    } else if (field[i] ~ /^shard=[1-9][0-9]?$/) {
+      shard[user] = "shard-" substr(field[i], length("shard=") + 1)
     } else if (field[i] ~ /^protocols=/) {
       protocols[user] = substr(field[i], length("protocols=") + 1)
       check_protocols(protocols[user], user)
@@ -143,6 +146,7 @@ END {
     if (user in disabled) print user > (out "/no-login")
     else printf "%s", app_passwords[user] > (out "/app-passwords")
     if (user in protocols) print user ":" protocols[user] > (out "/protocols")
+    if (user in shard) print user ":" shard[user] > (out "/shards")
     print user, "mailbox" > (out "/mailboxes")
     print user, user > (out "/senders")
     # Postfix would ask for the catch-all, too.

@@ -4,14 +4,12 @@ import hashlib
 import time
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import zstd
+from times import TIMES
 
 REST = 5  # seconds
-# The message is tried again by Postfix: here it is only for a lost connection or a moment of throttling.
-TIMES = Config(connect_timeout=3, read_timeout=20, retries={'mode': 'standard', 'total_max_attempts': 2}, max_pool_connections=20)
 
 
 class Away(Exception):
@@ -19,8 +17,10 @@ class Away(Exception):
 
 
 class JournalBucket:
-    def __init__(self, name):
+    def __init__(self, name, seal=None):
+        """`seal` closes what is stored (seal.py)."""
         self.name = name
+        self.seal = seal
         self.s3 = boto3.client('s3', config=TIMES)
         # So that what could not be delivered while nobody listened is tried soon after a start, too.
         self.away = True
@@ -35,10 +35,13 @@ class JournalBucket:
         """Stores the message; says under which key. Raises Away, or ClientError for a fault with this message alone."""
         content = message.content()
         key = message.key(content)
-        body = zstd.compress(content)
+        body, metadata = zstd.compress(content), message.metadata()
+        if self.seal:
+            # A fault there is this message's alone: others have keys that are known.
+            body, metadata = self.seal.close(message, body)
         checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
         try:
-            how = self.put(key, body, checksum, message.metadata())
+            how = self.put(key, body, checksum, metadata)
         except (BotoCoreError, ClientError) as error:
             if concerns_all(error):
                 self.away = True

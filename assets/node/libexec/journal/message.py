@@ -55,11 +55,11 @@ class Message:
         """The same for the same message, on whatever node and however often it is tried."""
         return f'journal/{self.arrival:%Y/%m/%d/%H}/{self.queue_id}-{hashlib.sha256(content).hexdigest()[:16]}.eml.zst'
 
-    def metadata(self):
+    def metadata(self, tags_max=TAGS_MAX):
         tags = [tag(recipient) for recipient in self.recipients]
         return {
             'from': tag(self.sender),
-            'to': ','.join(tags[:TAGS_MAX]),
+            'to': ','.join(tags[:tags_max]),
             'recipients': str(len(tags)),
             'message-size': str(len(self.data)),
         }
