@@ -63,6 +63,7 @@ function makeStacks(): MailStack[] {
       networkFirewall: {},
       shieldAdvanced: true,
       retention: RetentionProfile.gdpr(),
+      journal: { packs: true },
       archiveReplication: {
         destination: Bucket.fromBucketName(elsewhere, 'Copy', 'copy'),
         destinationKey: Key.fromKeyArn(elsewhere, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1'),
@@ -78,7 +79,8 @@ function makeStacks(): MailStack[] {
       ...shared,
       storage: MailStorage.ebs(),
       implicitTls: EdgeTls.atNode(),
-      clientCertificates: { authorities: lastToExpire(awsAuthorities.ca) },
+      clientCertificates: { authorities: lastToExpire(awsAuthorities.ca), revocationLists: true },
+      journal: { sealed: true },
       globalAccelerator: true,
     }),
   ];
