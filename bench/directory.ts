@@ -1,7 +1,7 @@
 /**
  * `npm run bench:directory`: logins of users who are in a database and in a file, with Dovecot's cache and without (README.md).
  *
- *     npm run bench:directory -- [--rounds 5] [--seconds 4] [--clients 16]
+ *     npm run bench:directory -- [--rounds 6] [--seconds 4] [--clients 16]
  */
 import { parseArgs } from 'node:util';
 import type { LocalCluster } from '../local/cluster';

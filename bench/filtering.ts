@@ -1,7 +1,7 @@
 /**
  * `npm run bench:filtering`: what looking for spam and viruses costs a delivery on port 25 (README.md).
  *
- *     npm run bench:filtering -- [--rounds 5] [--seconds 4] [--clients 16]
+ *     npm run bench:filtering -- [--rounds 6] [--seconds 4] [--clients 16]
  */
 import { parseArgs } from 'node:util';
 import type { LocalCluster } from '../local/cluster';
