@@ -46,6 +46,7 @@ import { MailFirewallOptions, MailNetwork } from './network';
 import { FleetOptions, LeaseTable, MailFleet, NodeSecret } from './node';
 import { AlarmThresholds, AlarmTopic, MailAlarms } from './observability';
 import { MailOperators, MailOperatorsOptions, RestoreAccess, RestoreAccessOptions } from './operations';
+import { checkWhole } from './private/check-whole';
 import { checkZoneHolds } from './private/hosted-zone';
 import { addOutputs } from './private/mail-outputs';
 import { MailKey } from './security';
@@ -824,6 +825,12 @@ function checkProps(props: MailStackProps, stack: Stack): void {
   if (props.vpc && props.vpcId) {
     throw new Error('vpc and vpcId are both set; remove one');
   }
+  for (const ofNew of ['zones', 'networkFirewall'] as const) {
+    if (props[ofNew] !== undefined && (props.vpc || props.vpcId)) {
+      throw new Error(`${ofNew} can't be set with ${props.vpc ? 'vpc' : 'vpcId'}, it is for a new network; remove one`);
+    }
+  }
+  checkWhole('zones', props.zones ?? 3, { min: 3, max: 6, unit: 'zones' });
   if (props.vpcId && (Token.isUnresolved(stack.account) || Token.isUnresolved(stack.region))) {
     throw new Error('vpcId needs env with account and region, where the network is looked up; add env');
   }

@@ -489,6 +489,12 @@ test.each<[string, Partial<MailStackProps>, string]>([
     { domain: `${'a'.repeat(60)}.com` },
     'hostname must have 64 characters or fewer for a certificate of ACM, got 69',
   ],
+  ['there are too few zones', { zones: 2 }, 'zones must be 3 to 6 whole zones, got 2'],
+  [
+    'zones are asked for in a network that is there',
+    { zones: 3, vpcId: 'vpc-1', env: { account: '111122223333', region: 'eu-central-1' } },
+    "zones can't be set with vpcId, it is for a new network; remove one",
+  ],
   [
     'a domain is there twice',
     { additionalDomains: ['example.org', 'example.com'] },

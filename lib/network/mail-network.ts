@@ -1,4 +1,4 @@
-import { CfnResource, Fn, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
+import { CfnResource, Fn, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import {
   CfnEIP,
   FlowLog,
@@ -363,9 +363,6 @@ function checkOnlyForNew(props: MailNetworkProps): void {
     throw new Error(`${ofImport.join(', ')} can not be set without vpc, they choose subnets of an imported network`);
   }
   const cidr = props.cidr ?? '10.0.0.0/16';
-  if (Token.isUnresolved(cidr)) {
-    throw new Error('cidr must be known when the app is synthesised, got a token; write the range');
-  }
   const { prefix } = parseCidr('cidr', cidr);
   if (prefix < 16 || prefix > 20) {
     throw new Error(`cidr must be /16 to /20, got ${cidr}; subnets for ${MAX_ZONES} zones must fit`);

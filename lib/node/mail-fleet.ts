@@ -17,11 +17,11 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { MailService } from '../access/mail-service';
-import { checkWhole } from '../private/check-whole';
 import { allowAutoScaling } from '../security/key-policy';
 import { IMailShard } from '../storage/mail-store';
 import { agentMetric, cpuMetric } from './fleet-metrics';
 import { FleetOptions } from './fleet-options';
+import { settleTimes } from './fleet-times';
 import { LeaseTable } from './lease-table';
 import { MailBundle } from './mail-bundle';
 import { NodeConfiguration } from './node-configuration';
@@ -177,7 +177,7 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     checkMemory(instanceType, taken);
     this.connectionsPerNode = props.connectionsPerNode ?? connectionsPerNode(instanceType, taken);
     checkPositiveInteger('connectionsPerNode', this.connectionsPerNode);
-    const times = settleTimes(props);
+    const times = settleTimes(props, shards !== undefined);
     this.bootTimeout = times.bootTimeout;
     this.clusterName = props.clusterName ?? Stack.of(this).stackName;
     if (zones < 3) {
@@ -432,36 +432,6 @@ export class MailFleet extends Construct implements IConnectable, IGrantable {
     const nodeSecret = props.nodeSecret ?? new NodeSecret(this, 'NodeSecret', { encryptionKey });
     return [leases.configurationFor(this.clusterName), nodeSecret.configuration];
   }
-}
-
-/** Seconds that an instance refresh may watch the group at its end (EC2 Auto Scaling API, `RefreshPreferences`). */
-const BAKE_TIME_MAX = 172_800;
-
-interface Times {
-  readonly bootTimeout: Duration;
-  readonly pauseTime: Duration;
-  readonly drainTimeout: Duration;
-}
-
-function settleTimes(options: MailFleetProps): Times {
-  const bootTimeout = options.bootTimeout ?? Duration.minutes(10);
-  const pauseTime = options.pauseTime ?? Duration.minutes(15);
-  // Earlier a node is replaced while it boots, and so is the next one.
-  checkWhole('bootTimeout', bootTimeout.toSeconds({ integral: false }), { min: 60, max: 7200, unit: 'seconds' });
-  if (pauseTime.toSeconds() < bootTimeout.toSeconds()) {
-    throw new Error(
-      `pauseTime must be >= bootTimeout (${bootTimeout.toSeconds()} s), got ${pauseTime.toSeconds()} s; raise pauseTime`,
-    );
-  }
-  checkWhole('pauseTime', pauseTime.toSeconds(), { min: 60, max: BAKE_TIME_MAX, unit: 'seconds' });
-  // While the node of a shard drains, nobody else can serve the shard's users.
-  const drainTimeout = options.drainTimeout ?? (options.shards ? Duration.seconds(30) : Duration.minutes(5));
-  const seconds = drainTimeout.toSeconds();
-  // A hook lasts 7200 s at most, of which one minute is ours.
-  if (seconds < 30 || seconds > 6900) {
-    throw new Error(`drainTimeout must be 30 to 6900 seconds, got ${seconds}; choose a time in between`);
-  }
-  return { bootTimeout, pauseTime, drainTimeout };
 }
 
 function only<T>(name: string, all: T[]): T {

@@ -1,7 +1,7 @@
 import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { IBackupVault } from 'aws-cdk-lib/aws-backup';
 import { CfnAutoScalingGroup } from 'aws-cdk-lib/aws-autoscaling';
-import { Effect, IPrincipal, ManagedPolicy, PolicyStatement, Role } from 'aws-cdk-lib/aws-iam';
+import { IPrincipal, ManagedPolicy, PolicyStatement, Role } from 'aws-cdk-lib/aws-iam';
 import { IKey, Key, KeySpec, KeyUsage } from 'aws-cdk-lib/aws-kms';
 import { ILogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
@@ -15,6 +15,7 @@ import { DirectoryTunnel } from './directory-tunnel';
 import { NodeSessions } from './node-sessions';
 import { people } from './people';
 import { RestoreAccess } from './restore-access';
+import { noMailNorSecrets, readAlarmsAndLogs, readRecords, tendNodes } from './role-statements';
 
 /** Who may do what, each unless nobody is named. */
 export interface MailOperatorsOptions {
@@ -179,33 +180,7 @@ export class MailOperators extends Construct {
         `arn:${partition}:autoscaling:${region}:${account}:autoScalingGroup:*:autoScalingGroupName/` +
         (group.node.defaultChild as CfnAutoScalingGroup).ref,
     );
-    const policy = this.createPolicy('NodesPolicy', 'Mail operators: nodes', role, [
-      new PolicyStatement({
-        sid: 'TendNodes',
-        // A number of nodes out of the group's bounds is refused; the bounds are changed by a deployment only.
-        actions: [
-          'autoscaling:CancelInstanceRefresh',
-          'autoscaling:CompleteLifecycleAction',
-          'autoscaling:SetDesiredCapacity',
-          'autoscaling:StartInstanceRefresh',
-        ],
-        resources: groups,
-      }),
-      new PolicyStatement({
-        sid: 'SeeNodes',
-        actions: [
-          'autoscaling:DescribeAutoScalingGroups',
-          'autoscaling:DescribeAutoScalingInstances',
-          'autoscaling:DescribeInstanceRefreshes',
-          'autoscaling:DescribeLifecycleHooks',
-          'autoscaling:DescribeScalingActivities',
-          'ec2:DescribeInstances',
-          'ssm:DescribeInstanceInformation',
-          'ssm:GetConnectionStatus',
-        ],
-        resources: ['*'],
-      }),
-    ]);
+    const policy = this.createPolicy('NodesPolicy', 'Mail operators: nodes', role, tendNodes(groups));
     acknowledge(
       policy,
       ...groups.map((arn) => ({
@@ -275,85 +250,21 @@ export class MailOperators extends Construct {
     const { archive, journal, encryptionKey, logGroups = [] } = props;
     const groups = this.sessions ? [...logGroups, this.sessions.logGroup] : logGroups;
     this.letRead('AuditorLogsPolicy', 'Mail auditors: alarms and logs', role, groups);
-    const records = this.createPolicy('RecordsPolicy', 'Mail auditors: what AWS recorded', role, [
-      new PolicyStatement({
-        sid: 'ReadRecords',
-        actions: [
-          'cloudtrail:DescribeTrails',
-          'cloudtrail:GetTrailStatus',
-          'cloudtrail:LookupEvents',
-          'config:DescribeComplianceByResource',
-          'config:DescribeConfigRules',
-          'config:GetComplianceDetailsByConfigRule',
-          'config:GetResourceConfigHistory',
-          'ssm:DescribeSessions',
-        ],
-        resources: ['*'],
-      }),
-      new PolicyStatement({
-        sid: 'ReadStack',
-        actions: [
-          'cloudformation:DescribeStackEvents',
-          'cloudformation:DescribeStackResources',
-          'cloudformation:DescribeStacks',
-          'cloudformation:GetTemplate',
-        ],
-        resources: [Stack.of(this).stackId],
-      }),
-      new PolicyStatement({
-        sid: 'SeeKey',
-        actions: ['kms:DescribeKey', 'kms:GetKeyPolicy', 'kms:GetKeyRotationStatus'],
-        resources: [encryptionKey.keyArn],
-      }),
-    ]);
+    const records = this.createPolicy(
+      'RecordsPolicy',
+      'Mail auditors: what AWS recorded',
+      role,
+      readRecords(Stack.of(this), encryptionKey),
+    );
     this.acknowledgeReads(records);
     const policy = this.createPolicy('ArchivePolicy', 'Mail auditors: archive without mail', role);
     archive.grantReadMetadata(policy);
     journal?.evidence?.grantReadEvidence(policy);
-    // Holds, too, when somebody gives the role more, such as AWS' ReadOnlyAccess.
-    policy.addStatements(
-      new PolicyStatement({
-        sid: 'NoMail',
-        effect: Effect.DENY,
-        actions: ['s3:GetObject', 's3:GetObjectVersion'],
-        resources: [
-          ...['journal/*', 'packs/*'].map((folder) => archive.bucket.arnForObjects(folder)),
-          ...(journal?.keys ? [journal.keys.bucket.arnForObjects('private/*')] : []),
-        ],
-      }),
-      new PolicyStatement({
-        sid: 'NoSecrets',
-        effect: Effect.DENY,
-        actions: ['secretsmanager:GetSecretValue', 'ssm:StartSession'],
-        resources: ['*'],
-      }),
-    );
+    policy.addStatements(...noMailNorSecrets(archive, journal?.keys));
   }
 
   private letRead(id: string, description: string, role: Role, logGroups: ILogGroup[]): void {
-    const policy = this.createPolicy(id, description, role, [
-      new PolicyStatement({
-        sid: 'ReadAlarms',
-        actions: [
-          'cloudwatch:DescribeAlarmHistory',
-          'cloudwatch:DescribeAlarms',
-          'cloudwatch:GetMetricData',
-          'cloudwatch:ListMetrics',
-          'logs:DescribeLogGroups',
-          'logs:GetQueryResults',
-        ],
-        resources: ['*'],
-      }),
-    ]);
-    if (logGroups.length > 0) {
-      policy.addStatements(
-        new PolicyStatement({
-          sid: 'ReadLogs',
-          actions: ['logs:DescribeLogStreams', 'logs:FilterLogEvents', 'logs:GetLogEvents', 'logs:StartQuery'],
-          resources: logGroups.map((group) => group.logGroupArn),
-        }),
-      );
-    }
+    const policy = this.createPolicy(id, description, role, readAlarmsAndLogs(logGroups));
     this.acknowledgeReads(policy);
   }
 

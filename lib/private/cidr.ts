@@ -1,3 +1,5 @@
+import { Token } from 'aws-cdk-lib';
+
 /** An IPv4 range: its first and last address as numbers. */
 export interface Ipv4Range {
   readonly text: string;
@@ -10,9 +12,12 @@ export interface Ipv4Range {
  * Reads an IPv4 range in CIDR notation.
  *
  * @param name of the prop that the range comes from, for the message
- * @throws when it is not one, or when its address is not the first of the range (`10.0.0.1/24`)
+ * @throws when it is not one, when its address is not the first of the range (`10.0.0.1/24`), or when it is not known yet
  */
 export function parseCidr(name: string, text: string): Ipv4Range {
+  if (Token.isUnresolved(text)) {
+    throw new Error(`${name} must be known when the stack is synthesised, got a token; write the range`);
+  }
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
   const octets = match ? match.slice(1, 5).map(Number) : [];
   const prefix = match ? Number(match[5]) : -1;

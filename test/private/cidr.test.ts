@@ -1,3 +1,4 @@
+import { Fn } from 'aws-cdk-lib';
 import { parseCidr, parseCidrs } from '../../lib/private/cidr';
 
 test.each([
@@ -36,4 +37,10 @@ test('fails when a range is there twice', () => {
 
 test('neighbours do not overlap', () => {
   expect(parseCidrs('cidrs', ['10.0.1.0/24', '10.0.0.0/24'])).toHaveLength(2);
+});
+
+test('fails when a range is not known yet', () => {
+  expect(() => parseCidr('exempt', Fn.ref('Office'))).toThrow(
+    'exempt must be known when the stack is synthesised, got a token; write the range',
+  );
 });
