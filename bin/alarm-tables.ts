@@ -78,7 +78,8 @@ function makeStacks(): MailStack[] {
       ...shared,
       storage: MailStorage.ebs(),
       implicitTls: EdgeTls.atNode(),
-      clientCertificates: { authorities: lastToExpire(awsAuthorities.ca) },
+      clientCertificates: { authorities: lastToExpire(awsAuthorities.ca), revocationLists: true },
+      journal: { sealed: true },
       globalAccelerator: true,
     }),
   ];
