@@ -52,6 +52,7 @@ function makeStacks(): MailStack[] {
   return [
     new MailStack(new App(), 'MailStack', {
       ...shared,
+      journal: { sealed: true },
       backup: { restoreCheck: true },
       directory: MailDirectory.aurora(),
       singleSignOn: SingleSignOn.cognito(),
@@ -79,7 +80,6 @@ function makeStacks(): MailStack[] {
       storage: MailStorage.ebs(),
       implicitTls: EdgeTls.atNode(),
       clientCertificates: { authorities: lastToExpire(awsAuthorities.ca), revocationLists: true },
-      journal: { sealed: true },
       globalAccelerator: true,
     }),
   ];
