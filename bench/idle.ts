@@ -26,8 +26,8 @@ import { significant } from './statistics';
 const SESSIONS_PER_USER = 16;
 /** Logins at a time in each process of clients. */
 const AT_ONCE = 8;
-/** Milliseconds until Dovecot has taken an idle client from its process (imap_hibernate_timeout), and some. */
-const HIBERNATION = 45_000;
+/** Milliseconds until Dovecot has taken idle clients from their processes (imap_hibernate_timeout), and some. */
+const HIBERNATION = 30_000;
 /** Milliseconds between messages to different users, and until all clients must have heard of the last one. */
 const BETWEEN_MESSAGES = 500;
 const HEARING = 40_000;
@@ -79,7 +79,7 @@ async function measure(cluster: LocalCluster, workers: ChildProcess[], progress:
     ask<IdleState>(worker, { endpoint, ...order });
   // A first session makes the processes and caches that are there with no client, too.
   await open(workers[0], { users, count: 1, atOnce: 1 });
-  await sleep(HIBERNATION);
+  await sleep(5000);
   const before = read(node.name);
 
   const begin = Date.now();

@@ -50,6 +50,14 @@ test.each(['imaps', 'pop3s', 'managesieve'])('a login process of %s does not end
   expect(loginMemory * 1024).toBeGreaterThan(loginClients * 190);
 });
 
+test('a client in IDLE is put to sleep before Dovecot looks at its mailbox again, after which it would wait anew', () => {
+  const imap = readFileSync(join(NODE, 'services/imaps/dovecot.conf'), 'utf8');
+  const [, seconds] = /imap_hibernate_timeout = (\d+)s/.exec(imap) ?? [];
+  // mailbox_idle_check_interval, which Dovecot has for all unless it is set.
+  expect(Number(seconds)).toBeLessThan(30);
+  expect(readFileSync(join(NODE, 'etc/dovecot/mail-platform.d/30-mail.conf'), 'utf8')).not.toContain('idle_check');
+});
+
 test('sessions have a share of the memory, and leave some', () => {
   expect(nodeLimits(2000, { vcpus: 2, memory: 8 }).memoryShare).toBeCloseTo(6000 / 8192, 6);
 });
