@@ -1,7 +1,7 @@
 /**
  * `npm run bench:directory`: logins of users who are in a database and in a file, with Dovecot's cache and without (README.md).
  *
- *     npm run bench:directory -- [--rounds 5] [--seconds 4] [--clients 16]
+ *     npm run bench:directory -- [--rounds 6] [--seconds 4] [--clients 16]
  */
 import { parseArgs } from 'node:util';
 import type { LocalCluster } from '../local/cluster';
@@ -10,7 +10,7 @@ import { Progress } from '../local/progress';
 import { Crew } from './load/crew';
 import type { Mechanism } from './load/job';
 import { Results, type Sample } from './report';
-import { run } from './run';
+import { runBench } from './run';
 import { enrol, makeAccounts } from './servers/accounts';
 import { bootDirectories } from './servers/directories';
 import { endpointOf, startCluster, type Variant } from './servers/servers';
@@ -80,4 +80,4 @@ function reportLogins(samples: Sample[]): void {
   console.log(`\n${JSON.stringify(Object.fromEntries(compared))}`);
 }
 
-run(main);
+runBench(main);

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:filtering`: what looking for spam and viruses costs a delivery on port 25 (README.md).
  *
- *     npm run bench:filtering -- [--rounds 5] [--seconds 4] [--clients 16]
+ *     npm run bench:filtering -- [--rounds 6] [--seconds 4] [--clients 16]
  */
 import { parseArgs } from 'node:util';
 import type { LocalCluster } from '../local/cluster';
@@ -9,7 +9,7 @@ import { prepare } from '../local/prepare';
 import { Progress } from '../local/progress';
 import { Crew } from './load/crew';
 import { Results, type Sample } from './report';
-import { run } from './run';
+import { runBench } from './run';
 import { makeAccounts, enrol } from './servers/accounts';
 import { bootFilterNode } from './servers/filters';
 import { endpointOf, startCluster, type Variant } from './servers/servers';
@@ -72,4 +72,4 @@ function reportCosts(samples: Sample[]): void {
   console.log(`\n${JSON.stringify({ deliveries, cpuMs })}`);
 }
 
-run(main);
+runBench(main);

@@ -11,7 +11,7 @@ import { sleep, waitFor } from '../local/run';
 import { percentile } from '../test/failures/attendance';
 import { message } from './load/message';
 import { SmtpSession } from './load/smtp-session';
-import { run } from './run';
+import { runBench } from './run';
 import { enrol, makeAccounts } from './servers/accounts';
 import { endpointOf, startCluster } from './servers/servers';
 import { SinkS3 } from './servers/sink-s3';
@@ -132,4 +132,4 @@ async function deliver(cluster: LocalCluster, node: LocalNode, to: string[]): Pr
   });
 }
 
-run(main);
+runBench(main);

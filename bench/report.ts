@@ -22,6 +22,10 @@ export class Results {
     return JOB_KINDS.filter((kind) => this.samples.some((sample) => sample.kind === kind));
   }
 
+  public get variants(): string[] {
+    return [...new Set(this.samples.map(({ variant }) => variant))];
+  }
+
   /** Operations a second. */
   public rate(kind: JobKind, variant: Sample['variant']): number {
     return this.middle(kind, variant, ({ rate }) => rate);
@@ -34,11 +38,10 @@ export class Results {
 
   /** Prints a table for people. */
   public print(): void {
-    const variants = [...new Set(this.samples.map((sample) => sample.variant))];
-    const width = Math.max(10, ...variants.map(({ length }) => length));
+    const width = Math.max(10, ...this.variants.map(({ length }) => length));
     console.log(`\n             ${'variant'.padEnd(width)}    a second   lowest  highest   CPU ms each   clients busy`);
     for (const kind of this.kinds) {
-      for (const variant of variants) {
+      for (const variant of this.variants) {
         const rates = this.of(kind, variant).map((one) => one.rate);
         const columns = [
           kind.padEnd(12),
@@ -73,9 +76,13 @@ export function report(samples: Sample[]): void {
     const ratios = { ratioDefault: significant(ours / debian), ratioDms: significant(ours / dms) };
     return [kind, { ours, default: debian, dms, ...ratios }];
   });
-  const against = (variant: string) =>
-    Object.fromEntries(
-      kinds.map((kind) => [kind, significant(results.rate(kind, variant) / results.rate(kind, 'ours'))]),
-    );
-  console.log(`\n${JSON.stringify({ ...Object.fromEntries(compared), hop: against('hop'), sdbox: against('sdbox') })}`);
+  const against = results.variants
+    .filter((variant) => !['ours', 'default', 'dms'].includes(variant))
+    .map((variant) => [
+      variant,
+      Object.fromEntries(
+        kinds.map((kind) => [kind, significant(results.rate(kind, variant) / results.rate(kind, 'ours'))]),
+      ),
+    ]);
+  console.log(`\n${JSON.stringify(Object.fromEntries([...compared, ...against]))}`);
 }

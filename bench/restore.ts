@@ -13,7 +13,7 @@ import type { LocalCluster } from '../local/cluster';
 import { imapClient, type LocalUser } from '../local/mail-clients';
 import { Progress } from '../local/progress';
 import { cpuSeconds } from './control-group';
-import { run } from './run';
+import { runBench } from './run';
 import { fillJournal } from './servers/journal';
 import { enrol, makeAccounts } from './servers/accounts';
 import { ReplayedS3 } from './servers/replayed-s3';
@@ -116,4 +116,4 @@ async function digestsIn(cluster: LocalCluster, user: LocalUser, address: string
   return found;
 }
 
-run(main);
+runBench(main);

@@ -1,5 +1,5 @@
 /** Runs a bench to its end. Clients and servers that are still open do not keep it. */
-export function run(main: () => Promise<void>): void {
+export function runBench(main: () => Promise<void>): void {
   main().then(
     () => process.exit(),
     (error: Error) => {

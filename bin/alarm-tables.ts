@@ -52,6 +52,7 @@ function makeStacks(): MailStack[] {
   return [
     new MailStack(new App(), 'MailStack', {
       ...shared,
+      journal: { sealed: true },
       backup: { restoreCheck: true },
       directory: MailDirectory.aurora(),
       singleSignOn: SingleSignOn.cognito(),
@@ -63,7 +64,6 @@ function makeStacks(): MailStack[] {
       networkFirewall: {},
       shieldAdvanced: true,
       retention: RetentionProfile.gdpr(),
-      journal: { packs: true },
       archiveReplication: {
         destination: Bucket.fromBucketName(elsewhere, 'Copy', 'copy'),
         destinationKey: Key.fromKeyArn(elsewhere, 'Key', 'arn:aws:kms:eu-west-1:111122223333:key/1'),
@@ -80,7 +80,6 @@ function makeStacks(): MailStack[] {
       storage: MailStorage.ebs(),
       implicitTls: EdgeTls.atNode(),
       clientCertificates: { authorities: lastToExpire(awsAuthorities.ca), revocationLists: true },
-      journal: { sealed: true },
       globalAccelerator: true,
     }),
   ];

@@ -5,11 +5,16 @@
 import type { ClientView, LocalUser } from '../../local/mail-clients';
 import { ImapSession } from './imap-session';
 
+/** A user, and the address from which all of the user's clients connect. */
+export interface IdleUser extends LocalUser {
+  readonly from: string;
+}
+
 /** Clients to open. */
 export interface IdleOrder {
   readonly endpoint: ClientView;
-  readonly accounts: LocalUser[];
-  /** Sessions altogether, one after another of the accounts. */
+  readonly users: IdleUser[];
+  /** Sessions altogether, one after another of the users. */
   readonly count: number;
   /** Logins at a time. */
   readonly atOnce: number;
@@ -17,30 +22,30 @@ export interface IdleOrder {
 
 /** How it stands. */
 export interface IdleState {
-  readonly open: number;
+  /** Open sessions of each user, by address. */
+  readonly open: { readonly [user: string]: number };
   /** Sessions that the server ended. */
   readonly ended: number;
   /** Logins that failed, and the first reason. */
   readonly failed: number;
   readonly reason?: string;
+  /** When a session heard of a new message, since the last answer. */
+  readonly heard: readonly { readonly user: string; readonly at: number }[];
 }
 
-let open = 0;
+const open: { [user: string]: number } = {};
 let ended = 0;
 let failed = 0;
 let reason: string | undefined;
+let heard: { user: string; at: number }[] = [];
 
-async function start({ endpoint, accounts, count, atOnce }: IdleOrder): Promise<void> {
+async function start({ endpoint, users, count, atOnce }: IdleOrder): Promise<void> {
   let next = 0;
   const client = async () => {
     while (next < count) {
-      const account = accounts[next++ % accounts.length];
+      const user = users[next++ % users.length];
       try {
-        const session = await ImapSession.open(endpoint, account);
-        await session.command('SELECT INBOX');
-        await session.idle();
-        open++;
-        session.onEnd(() => (open--, ended++));
+        await idle(endpoint, user);
       } catch (error) {
         failed++;
         reason ??= (error as Error).message;
@@ -50,7 +55,20 @@ async function start({ endpoint, accounts, count, atOnce }: IdleOrder): Promise<
   await Promise.all(Array.from({ length: atOnce }, client));
 }
 
-const state = (): IdleState => ({ open, ended, failed, reason });
+async function idle(endpoint: ClientView, user: IdleUser): Promise<void> {
+  const session = await ImapSession.open(endpoint, user, { from: user.from });
+  await session.command('SELECT INBOX');
+  await session.idle();
+  open[user.address] = (open[user.address] ?? 0) + 1;
+  session.onMessage(() => heard.push({ user: user.address, at: Date.now() }));
+  session.onEnd(() => (open[user.address]--, ended++));
+}
+
+function state(): IdleState {
+  const now = { open, ended, failed, reason, heard };
+  heard = [];
+  return now;
+}
 
 process.on('message', (order: IdleOrder | object) => {
   void ('count' in order ? start(order) : Promise.resolve()).then(() => process.send?.(state()));

@@ -3,15 +3,22 @@ import { base64, fromBase64, ScramClient } from '../../test/system/line-client';
 import type { Mechanism } from './job';
 import { LineConnection } from './line-connection';
 
+export interface ImapOptions {
+  /** @default 'plain' */
+  readonly mechanism?: Mechanism;
+  /** Address of the client. @default - the kernel's choice */
+  readonly from?: string;
+}
+
 /** An IMAP session on port 993. */
 export class ImapSession {
   /** Connects and logs in with the password. */
   public static async open(
     endpoint: ClientView,
     user: LocalUser,
-    mechanism: Mechanism = 'plain',
+    { mechanism, from }: ImapOptions = {},
   ): Promise<ImapSession> {
-    const session = new ImapSession(await LineConnection.tls(endpoint, 993));
+    const session = new ImapSession(await LineConnection.tls(endpoint, 993, from));
     try {
       await session.connection.until(/^\* OK [^\n]*\n/m);
       if (mechanism === 'scram') await session.scram(user);
@@ -61,6 +68,11 @@ export class ImapSession {
   /** Waits in IDLE; the session stays there. */
   public async idle(): Promise<void> {
     await this.connection.ask('a IDLE', /^\+ [^\n]*\n/m);
+  }
+
+  /** Called when the server tells of a new message; nothing is asked of it any more. */
+  public onMessage(listener: () => void): void {
+    this.connection.listenFor(/^\* \d+ EXISTS\r?\n/m, listener);
   }
 
   /** Called when the server ends the session. */

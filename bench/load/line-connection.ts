@@ -8,8 +8,10 @@ const LIMIT = 60_000;
 /** A connection that sends text and waits for the line that ends an answer; as little work as can be. */
 export class LineConnection {
   /** Connects with TLS 1.3 and a full handshake: no session is ever kept. */
-  public static async tls(endpoint: ClientView, port: number): Promise<LineConnection> {
-    const socket = connectTls({ host: endpoint.address, port, ...tlsOptions(endpoint) });
+  public static async tls(endpoint: ClientView, port: number, localAddress?: string): Promise<LineConnection> {
+    // Handed on to `connectTcp`, though its types do not say so.
+    const source: ConnectionOptions & { localAddress?: string } = { localAddress };
+    const socket = connectTls({ host: endpoint.address, port, ...source, ...tlsOptions(endpoint) });
     const connection = new LineConnection(socket);
     await connection.once('secureConnect');
     return connection;
@@ -23,6 +25,7 @@ export class LineConnection {
 
   private received = '';
   private failure?: Error;
+  private unasked?: { readonly pattern: RegExp; listener(): void };
   private wanted?: { readonly pattern: RegExp; resolve(answer: string): void; reject(error: Error): void };
 
   private constructor(private socket: Socket) {
@@ -41,6 +44,11 @@ export class LineConnection {
       this.wanted = { pattern: last, resolve, reject };
       this.look();
     });
+  }
+
+  /** Calls the listener whenever such a line comes while nothing is asked. */
+  public listenFor(pattern: RegExp, listener: () => void): void {
+    this.unasked = { pattern, listener };
   }
 
   public async startTls(endpoint: ClientView): Promise<void> {
@@ -89,8 +97,14 @@ export class LineConnection {
   }
 
   private look(): void {
-    const { wanted } = this;
-    if (!wanted) return;
+    const { wanted, unasked } = this;
+    if (!wanted) {
+      if (unasked?.pattern.test(this.received)) {
+        this.received = '';
+        unasked.listener();
+      }
+      return;
+    }
     if (wanted.pattern.test(this.received)) {
       const answer = this.received;
       this.received = '';

@@ -18,7 +18,7 @@ export const CLIENTS: { readonly [kind in Job['kind']]: (job: Job, index: number
       let done = 0;
       for (; more(); done++) {
         const user = account(job, index + done * job.clients);
-        const session = await ImapSession.open(job.endpoint, user, job.mechanism);
+        const session = await ImapSession.open(job.endpoint, user, { mechanism: job.mechanism });
         await session.logout();
       }
       return done;

@@ -41,7 +41,7 @@ export async function bootDirectories(
 
 async function switchCacheOff(node: LocalNode): Promise<void> {
   const size = await node.shell(
-    "echo 'auth_cache_size = 0' >/etc/dovecot/mail-platform.d/99-bench.conf && systemctl restart dovecot.service && " +
+    "printf 'auth_cache_size = 0\\npassdb password {\\n lua_settings {\\n  remember = 0\\n }\\n}\\n' >/etc/dovecot/mail-platform.d/99-bench.conf && systemctl restart dovecot.service && " +
       'doveconf -h auth_cache_size',
   );
   if (size.trim() !== '0') throw new Error(`the cache of ${node.name} has ${size.trim()}, expected 0`);

@@ -9,6 +9,7 @@ import type { Mechanism } from '../load/job';
 import { enrol, makeAccounts } from './accounts';
 import { bootOtherNode } from './other-node';
 import { bootPlainServer } from './plain-server';
+import { bootWithout, WITHOUT, type Without } from './without';
 
 /** One way to serve the same accounts. */
 export interface Variant {
@@ -46,9 +47,19 @@ export function endpointOf(cluster: LocalCluster, node: LocalNode): ClientView {
   return { ...cluster.view, address: node.address };
 }
 
-/** Starts all variants; `count` accounts each. All of them stay up during the run and idle while another is measured. */
-export async function startServers(progress: Progress, count: number): Promise<Servers> {
-  const cluster = await startCluster(progress, 2);
+/** The variants of `bench:node`: those of every run, and those that `--variants` may name besides. */
+export const VARIANTS = ['ours', 'default', 'dms', 'hop', 'sdbox'];
+export const MORE_VARIANTS = Object.keys(WITHOUT);
+
+/** Starts the named variants; `count` accounts each. All of them stay up during the run and idle while another is measured. */
+export async function startServers(progress: Progress, count: number, names: string[]): Promise<Servers> {
+  const unknown = names.filter((name) => ![...VARIANTS, ...MORE_VARIANTS].includes(name));
+  if (unknown.length > 0)
+    throw new Error(
+      `there is no variant ${unknown.join(', ')}; there are ${[...VARIANTS, ...MORE_VARIANTS].join(', ')}`,
+    );
+  // The journal is not in the other configurations, and moto takes more of the machine for it than a node for the message (bench:journal).
+  const cluster = await startCluster(progress, 2, 'without-journal.config.ts');
   const others: LocalNode[] = [];
   const stop = () => {
     for (const node of others) node.kill();
@@ -61,28 +72,26 @@ export async function startServers(progress: Progress, count: number): Promise<S
     const near = accounts.get(front.address)!;
     await progress.step('accounts', () => enrol(cluster, [...accounts.values()].flat()));
 
-    const debian = await progress.step("Debian's configuration", () => bootPlainServer('debian', cluster, root, near));
-    const dms = await progress.step("docker-mailserver's configuration", () =>
-      bootPlainServer('docker-mailserver', cluster, root, near),
-    );
-    const sdbox = await progress.step('a node with sdbox', () =>
-      bootOtherNode(cluster, root, 'sdbox', { MAIL_MAILBOX_FORMAT: 'sdbox' }),
-    );
-    others.push(debian, dms, sdbox);
-
-    const variant = (name: Variant['name'], node: LocalNode, served: LocalUser[], machines = [node.name]): Variant => ({
-      name,
-      endpoint: endpointOf(cluster, node),
-      accounts: served,
-      machines,
-    });
-    const variants = [
-      variant('ours', front, near),
-      variant('default', debian, near),
-      variant('dms', dms, near),
-      variant('hop', front, accounts.get(home.address)!, [front.name, home.name]),
-      variant('sdbox', sdbox, near),
-    ];
+    const boot: { readonly [name: string]: () => Promise<LocalNode> } = {
+      default: () => bootPlainServer('debian', cluster, root, near),
+      dms: () => bootPlainServer('docker-mailserver', cluster, root, near),
+      sdbox: () => bootOtherNode(cluster, root, 'sdbox', { MAIL_MAILBOX_FORMAT: 'sdbox' }),
+    };
+    const variants: Variant[] = [];
+    for (const name of names) {
+      if (name === 'ours' || name === 'hop') {
+        const served = accounts.get(name === 'hop' ? home.address : front.address)!;
+        const machines = name === 'hop' ? [front.name, home.name] : [front.name];
+        variants.push({ name, endpoint: endpointOf(cluster, front), accounts: served, machines });
+        continue;
+      }
+      const node = await progress.step(
+        `${name} boots`,
+        boot[name] ?? (() => bootWithout(cluster, root, name as Without)),
+      );
+      others.push(node);
+      variants.push({ name, endpoint: endpointOf(cluster, node), accounts: near, machines: [node.name] });
+    }
     return { variants, stop };
   } catch (error) {
     stop();

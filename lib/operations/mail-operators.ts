@@ -260,7 +260,7 @@ export class MailOperators extends Construct {
     const policy = this.createPolicy('ArchivePolicy', 'Mail auditors: archive without mail', role);
     archive.grantReadMetadata(policy);
     journal?.evidence?.grantReadEvidence(policy);
-    policy.addStatements(...noMailNorSecrets(archive, journal));
+    policy.addStatements(...noMailNorSecrets(archive, journal?.keys));
   }
 
   private letRead(id: string, description: string, role: Role, logGroups: ILogGroup[]): void {

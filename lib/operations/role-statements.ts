@@ -2,7 +2,7 @@ import { Stack } from 'aws-cdk-lib';
 import { Effect, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { ILogGroup } from 'aws-cdk-lib/aws-logs';
-import { MailArchive, MailJournal } from '../archive';
+import { JournalKeys, MailArchive } from '../archive';
 
 /** Tending the nodes of these Auto Scaling groups, by their ARNs, and seeing all nodes. */
 export function tendNodes(groupArns: string[]): PolicyStatement[] {
@@ -70,8 +70,8 @@ export function readRecords(stack: Stack, encryptionKey: IKey): PolicyStatement[
   ];
 }
 
-/** No mail, no keys of it, no secrets, no shells; also when somebody gives the role more, such as AWS' ReadOnlyAccess. */
-export function noMailNorSecrets({ bucket }: MailArchive, journal?: MailJournal): PolicyStatement[] {
+/** No mail, no secrets, no shells; also when somebody gives the role more, such as AWS' ReadOnlyAccess. */
+export function noMailNorSecrets({ bucket }: MailArchive, keys?: JournalKeys): PolicyStatement[] {
   return [
     new PolicyStatement({
       sid: 'NoMail',
@@ -79,7 +79,7 @@ export function noMailNorSecrets({ bucket }: MailArchive, journal?: MailJournal)
       actions: ['s3:GetObject', 's3:GetObjectVersion'],
       resources: [
         ...['journal/*', 'packs/*'].map((folder) => bucket.arnForObjects(folder)),
-        ...(journal?.keys ? [journal.keys.bucket.arnForObjects('private/*')] : []),
+        ...(keys ? [keys.bucket.arnForObjects('private/*')] : []),
       ],
     }),
     new PolicyStatement({

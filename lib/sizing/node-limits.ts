@@ -18,6 +18,8 @@ export interface NodeLimits {
   readonly loginProcesses: number;
   /** Connections of one login process. */
   readonly loginClients: number;
+  /** Address space that one login process may take, MiB. */
+  readonly loginMemory: number;
   /** SMTP connections that the firewall lets in: so many on 25, and as many on 465 and 587 together. */
   readonly smtpConnections: number;
   /** `smtpd` processes for each port. */
@@ -34,6 +36,7 @@ export interface NodeLimits {
  */
 export function nodeLimits(connectionsPerNode: number, machine: Machine): NodeLimits {
   const loginProcesses = Math.max(2, machine.vcpus);
+  const loginClients = Math.floor((connectionsPerNode * 2) / loginProcesses) + 100;
   const smtpConnections = Math.max(100, Math.floor(connectionsPerNode / 10));
   const smtpdProcesses = Math.floor((smtpConnections * 5) / 4);
   return {
@@ -41,7 +44,8 @@ export function nodeLimits(connectionsPerNode: number, machine: Machine): NodeLi
     smtpConnectionsPerAddress: 50,
     sessionProcesses: connectionsPerNode,
     loginProcesses,
-    loginClients: Math.floor((connectionsPerNode * 2) / loginProcesses) + 100,
+    loginClients,
+    loginMemory: Math.floor(loginClients / 4) + 256,
     smtpConnections,
     smtpdProcesses,
     authClients: connectionsPerNode * 4 + smtpdProcesses * 4 + 1000,

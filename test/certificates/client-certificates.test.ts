@@ -4,6 +4,7 @@ import { AccountRootPrincipal, Role } from 'aws-cdk-lib/aws-iam';
 import { ClientCertificates, EdgeTls, MailStack, MailStackProps } from '../../lib';
 import { testStack } from '../support/apps';
 import { Authority } from '../support/authority';
+import { openFindings } from '../support/nag';
 
 const company = new Authority('Company mail clients');
 
@@ -148,6 +149,7 @@ describe('in a MailStack', () => {
       AlarmActions: [stack.resolve(stack.alarmTopic.topicArn)],
     });
     template.hasOutput('ClientRevocationsObject', {});
+    expect(openFindings(stack)).toEqual([]);
   });
 
   test.each<[string, EdgeTls | undefined]>([

@@ -12,11 +12,11 @@ function derived(connections: number, vcpus: number): { [name: string]: number }
     nproc() { echo ${vcpus}; }
     MAIL_DOMAINS=example.com MAIL_DIRECTORY=file MAIL_LOGIN_PORTS=993 MAIL_NODE_NETWORK=10.0.0.0/16 MAIL_CONNECTIONS_MAX=${connections} MAIL_MESSAGE_SIZE_MAX=1
     derive_environment
-    echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_SMTP_CONNECTIONS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"
+    echo "$MAIL_LOGIN_PROCESSES $MAIL_LOGIN_CLIENTS $MAIL_LOGIN_MEMORY $MAIL_SMTP_CONNECTIONS $MAIL_SMTPD_PROCESSES $MAIL_AUTH_CLIENTS"
     echo "$MAIL_SESSIONS_PER_USER $MAIL_SESSIONS_PER_SOURCE"`;
   const output = execFileSync('bash', ['-euc', script], { encoding: 'utf8' });
   const names = [
-    ...['loginProcesses', 'loginClients', 'smtpConnections', 'smtpdProcesses', 'authClients'],
+    ...['loginProcesses', 'loginClients', 'loginMemory', 'smtpConnections', 'smtpdProcesses', 'authClients'],
     ...['sessionsPerUserAndAddress', 'smtpConnectionsPerAddress'],
   ];
   const values = output.trim().split(/\s/).map(Number);
@@ -40,6 +40,22 @@ test('clients have the limits of the configuration files', () => {
   expect(postfix).toContain('\nsmtpd_client_connection_count_limit = ${MAIL_SESSIONS_PER_SOURCE}\n');
   const imap = readFileSync(join(NODE, 'services/imaps/dovecot.conf'), 'utf8');
   expect(imap).toMatch(/service imap \{[^}]*process_limit = \$\{MAIL_CONNECTIONS_MAX\}/);
+});
+
+test.each(['imaps', 'pop3s', 'managesieve'])('a login process of %s does not end for want of memory', (service) => {
+  const dovecot = readFileSync(join(NODE, 'services', service, 'dovecot.conf'), 'utf8');
+  expect(dovecot).toMatch(/service \w+-login \{[^]*\n {2}vsz_limit = \$\{MAIL_LOGIN_MEMORY\}M\n/);
+  const { loginClients, loginMemory } = nodeLimits(10_000, { vcpus: 2, memory: 24 });
+  // KiB of a session that is passed on, with TLS on both sides (docs/bench-node.md).
+  expect(loginMemory * 1024).toBeGreaterThan(loginClients * 190);
+});
+
+test('a client in IDLE is put to sleep before Dovecot looks at its mailbox again, after which it would wait anew', () => {
+  const imap = readFileSync(join(NODE, 'services/imaps/dovecot.conf'), 'utf8');
+  const [, seconds] = /imap_hibernate_timeout = (\d+)s/.exec(imap) ?? [];
+  // mailbox_idle_check_interval, which Dovecot has for all unless it is set.
+  expect(Number(seconds)).toBeLessThan(30);
+  expect(readFileSync(join(NODE, 'etc/dovecot/mail-platform.d/30-mail.conf'), 'utf8')).not.toContain('idle_check');
 });
 
 test('sessions have a share of the memory, and leave some', () => {

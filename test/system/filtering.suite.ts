@@ -1,6 +1,7 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { openSync } from 'node:fs';
 import * as path from 'node:path';
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { CreateSecretCommand, PutSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { App, Stack } from 'aws-cdk-lib';
 import { createTransport, type SendMailOptions } from 'nodemailer';
@@ -11,6 +12,7 @@ import { imapClient } from '../../local/mail-clients';
 import type { LocalNode } from '../../local/node';
 import { run, sleep, start, waitFor } from '../../local/run';
 import { CLAMD_ANSWERS, CONTROLLER, EICAR, GTUBE, INSTALL_SIGNATURE, RSPAMD_ANSWERS } from '../support/filter';
+import { takenBySes, type Taken } from '../support/ses-mail';
 import { LineClient } from './line-client';
 import type { System } from './system';
 
@@ -595,6 +597,57 @@ export function filteringSuite(system: () => System): void {
       await known.send(other);
       expect((await arrived(known.subject)).folder).toBe('INBOX');
     }, 120_000);
+
+    describe('mail that SES took', () => {
+      const receive = async (taken: Omit<Taken, 'recipients'>) => {
+        const { aws, plan } = system().cluster;
+        const { MAIL_INBOUND_BUCKET: Bucket, MAIL_INBOUND_QUEUE: QueueUrl } = plan.environment;
+        const s3 = new S3Client(aws.client);
+        try {
+          const { key, raw, notice } = takenBySes(Bucket, { ...taken, recipients: [system().bob.address] });
+          await s3.send(new PutObjectCommand({ Bucket, Key: key, Body: raw }));
+          await aws.askQueues('SendMessage', { QueueUrl, MessageBody: notice });
+          return key.slice('mail/'.length);
+        } finally {
+          s3.destroy();
+        }
+      };
+      const said = async (text: string) =>
+        (await onAll('journalctl -u mail-inbound --no-pager')).join('').includes(text);
+
+      test('is not put off for being doubtful, and is filtered', async () => {
+        const subject = randomUUID();
+        const body = 'buy now http://192.0.2.7/\r\n';
+        const [outside, inside] = [randomUUID(), randomUUID()].map((name) => `${name}@doubtful.example.net`);
+        const raw = `From: <${outside}>\r\nSubject: ${randomUUID()}\r\n\r\n${body}`;
+        await expect(fromOutside({ raw, client: UNKNOWN, sender: outside })).rejects.toThrow(/451 4\.7\.1 Try again/);
+
+        const client = { name: 'unknown.example.net', address: UNKNOWN };
+        await receive({ subject, sender: inside, from: inside, client, body });
+        expect((await arrived(subject)).folder).toBe('INBOX');
+        expect(await said('Try again in five minutes')).toBe(false);
+        const log = `journalctl -u rspamd --no-pager --output=cat --since=-5min | grep -F 'from: <${inside}>' || true`;
+        const judged = (await onAll(log)).join('');
+        expect(judged).toContain('settings_id: inbound');
+        expect(judged).toContain(`ip: ${UNKNOWN}`);
+        expect(judged).not.toMatch(/GREYLIST|FORGED_RECIPIENTS/);
+        const spam = await receive({ subject: randomUUID(), body: `${GTUBE}\r\n` });
+        await waitFor('it to be set aside', 30_000, async () => ((await said(`${spam}: refused`)) ? true : undefined));
+      }, 90_000);
+
+      test.each([
+        ['pass', { name: 'mx.good.example.net', address: GOOD }],
+        ['fail', { name: 'host66.example.net', address: BAD }],
+      ])('has SPF %s by the address that SES saw', async (result, client) => {
+        const subject = randomUUID();
+        // SES says that all is well, which is not what counts here.
+        await receive({ subject, client, sender: 'someone@good.example.net', from: 'someone@good.example.net' });
+        const found = await verdict(subject);
+        expect(found).toContain(`spf=${result}`);
+        if (result === 'pass') expect(found).toContain('dmarc=pass');
+        else expect(found).not.toContain('dmarc=pass');
+      });
+    });
 
     test('mail is put off while the scanner is away, from outside and from users', async () => {
       await shell('systemctl stop mail-virus-scan.service');

@@ -1,28 +1,16 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { imapClient, type LocalUser } from '../../local/mail-clients';
 import { submit } from '../../local/round-trip';
 import { sleep, waitFor } from '../../local/run';
 import { readJournal } from '../support/journal';
+import { takenBySes, type Taken } from '../support/ses-mail';
 import { LineClient } from './line-client';
 import type { System } from './system';
 
 /** Short enough for a test that a claim of somebody who was killed ends. */
 const PATIENCE = 24;
 const PROGRAM = '/opt/mail-platform/libexec/inbound';
-
-/** What SES found and knows of a message; the rest is as SES tells of good mail. */
-interface Taken {
-  readonly subject: string;
-  readonly recipients: string[];
-  readonly sender?: string;
-  /** Verdicts that are not PASS. */
-  readonly verdicts?: { readonly [name: string]: string };
-  readonly dmarcPolicy?: string;
-  /** Fields that the sender wrote besides From and Subject, each with CRLF. */
-  readonly fields?: string;
-  readonly body?: string;
-}
 
 /** Mail that SES stored in S3, and told of by SNS and SQS, is delivered once (B2, E1, E8). */
 export function inboundSuite(system: () => System): void {
@@ -32,37 +20,11 @@ export function inboundSuite(system: () => System): void {
   const queue = () => system().cluster.plan.environment.MAIL_INBOUND_QUEUE;
   const everywhere = (script: string) => Promise.all(nodes().map((node) => node.shell(script)));
 
-  /** What SES writes: the message with its lines on top. Returns its notice, as the topic puts it into the queue. */
-  const store = async ({ subject, recipients, ...more }: Taken): Promise<string> => {
-    const id = randomBytes(20).toString('hex');
-    const sender = more.sender ?? 'someone@example.net';
-    const raw =
-      `Return-Path: <${sender}>\r\n` +
-      `Received: from mx.example.net (mx.example.net [198.51.100.77])\r\n by inbound-smtp.us-east-1.amazonaws.com with SMTP id ${id}\r\n` +
-      ` for ${recipients[0]};\r\n Sun, 22 Nov 2026 16:00:00 +0000 (UTC)\r\nX-SES-Spam-Verdict: PASS\r\nX-SES-Virus-Verdict: PASS\r\n` +
-      `${more.fields ?? ''}From: <someone@example.net>\r\nTo: <nobody@elsewhere.example>\r\nSubject: ${subject}\r\n\r\n${more.body ?? 'hello\r\n'}`;
-    await s3().send(new PutObjectCommand({ Bucket: bucket(), Key: `mail/${id}`, Body: raw }));
-    const verdict = (name: string) => ({ status: more.verdicts?.[name] ?? 'PASS' });
-    return JSON.stringify({
-      notificationType: 'Received',
-      mail: { timestamp: '2026-11-22T16:00:00.000Z', source: sender, messageId: id, destination: recipients },
-      receipt: {
-        timestamp: '2026-11-22T16:00:00.000Z',
-        processingTimeMillis: 400,
-        recipients,
-        ...Object.fromEntries(
-          ['spam', 'virus', 'spf', 'dkim', 'dmarc'].map((name) => [`${name}Verdict`, verdict(name)]),
-        ),
-        ...(more.dmarcPolicy ? { dmarcPolicy: more.dmarcPolicy } : {}),
-        action: {
-          type: 'S3',
-          topicArn: 'arn:aws:sns:us-east-1:123456789012:topic',
-          bucketName: bucket(),
-          objectKeyPrefix: 'mail/',
-          objectKey: `mail/${id}`,
-        },
-      },
-    });
+  /** Stores what SES writes. Returns its notice, as the topic puts it into the queue. */
+  const store = async (taken: Taken): Promise<string> => {
+    const { key, raw, notice } = takenBySes(bucket(), taken);
+    await s3().send(new PutObjectCommand({ Bucket: bucket(), Key: key, Body: raw }));
+    return notice;
   };
   const tell = (notice: string) =>
     system().cluster.aws.askQueues('SendMessage', { QueueUrl: queue(), MessageBody: notice });

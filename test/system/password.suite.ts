@@ -27,6 +27,20 @@ export function passwordSuite(system: () => System): void {
     expect((await ticks()) - before).toBeLessThan(20);
   });
 
+  test('nor does a login after the hour that the cache keeps it', async () => {
+    const { nodes } = system().cluster;
+    expect(await nodes[0].shell('doveconf auth_cache_ttl')).toBe('auth_cache_ttl = 1h\n');
+    expect(await logIn(system().alice.password)).toMatch(/^a1 OK/m);
+    const before = await ticks();
+    for (let i = 0; i < 20; i++) {
+      await nodes[0].shell('doveadm auth cache flush');
+      expect(await logIn(system().alice.password)).toMatch(/^a1 OK/m);
+    }
+    expect((await ticks()) - before).toBeLessThan(40);
+    await nodes[0].shell('doveadm auth cache flush');
+    expect(await logIn('not-the-password')).toMatch(/^a1 NO \[AUTHENTICATIONFAILED\]/m);
+  }, 60_000);
+
   test('a wrong password is wrong, also when the right one is known', async () => {
     expect(await logIn(system().alice.password)).toMatch(/^a1 OK/m);
     expect(await logIn('not-the-password')).toMatch(/^a1 NO \[AUTHENTICATIONFAILED\]/m);

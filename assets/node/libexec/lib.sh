@@ -230,6 +230,9 @@ derive_environment() {
   # Sessions stay in the login process that took them, and the kernel does not share them out evenly: leave room.
   MAIL_LOGIN_PROCESSES=$((MAIL_VCPUS < 2 ? 2 : MAIL_VCPUS))
   MAIL_LOGIN_CLIENTS=$((MAIL_CONNECTIONS_MAX * 2 / MAIL_LOGIN_PROCESSES + 100))
+  # MB. A session takes 0.1 for TLS, one that is passed on twice as much (docs/bench-node.md). At Dovecot's own limit of 256 a login
+  # process would end with all of its sessions before it is full.
+  MAIL_LOGIN_MEMORY=$((MAIL_LOGIN_CLIENTS / 4 + 256))
   # A submission takes one smtpd process; far fewer clients send at a time than are connected. The firewall refuses more
   # (nftables.conf); the processes beyond that are for health checks, and for those that are about to end.
   MAIL_SMTP_CONNECTIONS=$((MAIL_CONNECTIONS_MAX / 10 < 100 ? 100 : MAIL_CONNECTIONS_MAX / 10))
@@ -277,7 +280,7 @@ derive_environment() {
   # Left empty where no store is to be mounted, such as on a node that has one already.
   MAIL_STORE_MOUNT=${MAIL_STORE_MOUNT-managed}
   export MAIL_PORTS MAIL_LOGIN_PORTS MAIL_PRIMARY_DOMAIN MAIL_MAILBOX_FORMAT MAIL_VCPUS MAIL_LOGIN_PROCESSES MAIL_LOGIN_CLIENTS \
-    MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
+    MAIL_LOGIN_MEMORY MAIL_SMTP_CONNECTIONS MAIL_SMTPD_PROCESSES MAIL_AUTH_CLIENTS MAIL_QUEUE_FILE_SIZE_MAX MAIL_MAINTENANCE MAIL_STORE_MOUNT \
     MAIL_JOURNAL_MAPS MAIL_JOURNAL_CHECK MAIL_RELAY_SENDERS MAIL_RELAY_CONFIGURATION_SET MAIL_QUEUE \
     MAIL_STORE_SERVER MAIL_OLD_MAIL MAIL_ALT_PATH MAIL_OLD_MOUNT \
     MAIL_TOKEN_ISSUER MAIL_TOKEN_AUDIENCES MAIL_TOKEN_SCOPE MAIL_TOKEN_CLAIM MAIL_TOKEN_LIFETIME_MAX MAIL_TOKEN_MECHANISMS \

@@ -2,13 +2,11 @@
 -- LOGIN): SCRAM's server must know which password is meant before the client has proved that it has it.
 --
 -- An app password begins with an id of four characters and a hyphen, so that one verifier is computed, not all of the user's. What
--- was found right is remembered by its verifier: a password that is gone from the file is gone here, and its protocols are looked up
--- each time. So there is no auth_passdb_get_cache_key(), whose cache would know neither.
+-- was found right is remembered by its verifier (proved.lua): a password that is gone from the file is gone here, and its protocols are
+-- looked up each time. So there is no auth_passdb_get_cache_key(), whose cache would know neither.
 
 local app_passwords
--- Verifier to hash of the password that it was right for; in memory only.
-local proved, count = {}, 0
-local PROVED_MAX = 100000
+local is_right = dofile("/etc/dovecot/proved.lua")(100000)
 
 function script_init(arguments)
   app_passwords = arguments.app_passwords
@@ -22,17 +20,6 @@ local function find(user, id)
     if line:sub(1, #start) == start then return line:sub(#start + 1):match("^([^:]*):[^:]*:(.*)$") end
   end
   return nil
-end
-
-local function is_right(request, password, verifier)
-  local hash = request:var_expand("%{password | sha256 | hexlify}")
-  if proved[verifier] == hash then return 1 end
-  local result, problem = request:password_verify(verifier, password)
-  if result > 0 then
-    if count >= PROVED_MAX then proved, count = {}, 0 end
-    proved[verifier], count = hash, count + 1
-  end
-  return result, problem
 end
 
 function auth_password_verify(request, password)
