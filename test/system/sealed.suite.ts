@@ -138,7 +138,9 @@ export function sealedSuite(system: () => System): void {
     await client.mailboxOpen('INBOX');
     await client.messageDelete('1:*');
     await client.logout();
-    expect(await restore(leaver)).toMatchObject({ status: 0, report: { restored: 3, erased: 0, missing: 0 } });
+    // The name with a detail is in the envelope only.
+    const restored = await restore(leaver, '--envelopes');
+    expect(restored).toMatchObject({ status: 0, report: { restored: 3, erased: 0, missing: 0 } });
     const after = await sources(leaver, 'Restored');
     // Delivery puts lines on top.
     expect(after.every((one) => before.some((delivered) => delivered.endsWith(one)))).toBe(true);
@@ -154,8 +156,10 @@ export function sealedSuite(system: () => System): void {
     const done = await erase('finish', leaver, ...how, '--keys', `s3://${environment().MAIL_JOURNAL_KEYS}`);
     expect(done).toMatchObject({
       ...{ status: 0, stderr: '' },
-      report: { deleted: 0, locked: 0, unreadable: 2, shared: 1, keysDestroyed: 2, complete: true },
+      report: { deleted: 0, locked: 0, unreadable: 2, shared: 1, complete: true },
     });
+    // Two halves; more, if both nodes made a pair at once.
+    expect(done.report.keysDestroyed).toBeGreaterThanOrEqual(2);
     const days = Date.parse(String(done.report.unreadableUntil)) - Date.now();
     expect(Math.abs(days - DAYS_180)).toBeLessThan(600_000);
     expect(readFileSync(proof, 'utf8')).not.toContain('leaver');
@@ -170,7 +174,8 @@ export function sealedSuite(system: () => System): void {
     }
     expect(texts.filter((text) => text === '')).toHaveLength(2);
 
-    expect(await restore(leaver, '--dry-run')).toMatchObject({ status: 1, report: { restored: 0, erased: 2 } });
+    const gone = await restore(leaver, '--envelopes', '--dry-run');
+    expect(gone).toMatchObject({ status: 1, report: { restored: 0, erased: 2 } });
     // Who sent it still gets it back.
     const back = await restore(alice, '--sent', '--dry-run');
     expect(back).toMatchObject({ status: 0, report: { erased: 0, missing: 0 } });
