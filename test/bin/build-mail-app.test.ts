@@ -123,7 +123,11 @@ test('every field reaches the template', () => {
 });
 
 test('a journal may be sealed, and then locked where there is a right to erasure', () => {
-  const locked = { ...located, archiveLock: { mode: 'compliance', days: 180 }, retention: ['gdpr'] } as Partial<MailConfig>;
+  const locked = {
+    ...located,
+    archiveLock: { mode: 'compliance', days: 180 },
+    retention: ['gdpr'],
+  } as Partial<MailConfig>;
   template({ ...locked, journal: { sealed: true } }).hasOutput('JournalKeysBucketName', {});
   expect(() => template({ ...locked, journal: true })).toThrow('or set journal.sealed');
 });
