@@ -2,6 +2,7 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { constants, createDeflateRaw, createInflateRaw } from 'node:zlib';
+import { waitFor } from '../../local/run';
 
 /** A client of a line protocol (IMAP, POP3, SMTP, ManageSieve) that sends and expects exactly what a test says. */
 export class LineClient {
@@ -47,6 +48,11 @@ export class LineClient {
   /** Bytes that came over the network since the connection was made, or since TLS began. */
   public get bytesRead(): number {
     return this.socket.bytesRead;
+  }
+
+  /** Resolves when the server has ended the connection. @throws Error when it has not after 20 s. */
+  public async ends(): Promise<void> {
+    await waitFor('the server to end the connection', 20_000, async () => this.ended || undefined);
   }
 
   /** Resolves to everything up to the line that matches. @throws Error with what came instead, after 20 s or at the end. */
