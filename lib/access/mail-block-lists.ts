@@ -13,7 +13,7 @@ import { checkWhole } from '../private/check-whole';
 import { parseCidr, parseCidrs } from '../private/cidr';
 import { HandlerFunction } from '../private/handler-function';
 import { pinFlags } from '../private/pin-flags';
-import { acknowledgeOneRegion, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
+import { acknowledgeOneRegion, encryptedWith, loggedIn, OLD_VERSIONS, PRIVATE_BUCKET } from '../private/private-bucket';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { throughS3 } from '../private/through-s3';
 import { onlySignedBy } from '../security/key-policy';
@@ -230,15 +230,8 @@ export class MailBlockLists extends Construct {
     const bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
       ...encryptedWith(this.encryptionKey),
-      serverAccessLogsBucket: accessLogsBucket,
-      serverAccessLogsPrefix: accessLogsBucket ? 'block-lists/' : undefined,
-      lifecycleRules: [
-        {
-          id: 'expire-old-versions',
-          noncurrentVersionExpiration: Duration.days(90),
-          abortIncompleteMultipartUploadAfter: Duration.days(7),
-        },
-      ],
+      ...loggedIn(accessLogsBucket, 'block-lists'),
+      lifecycleRules: [OLD_VERSIONS],
     });
     acknowledgeOneRegion(
       bucket,

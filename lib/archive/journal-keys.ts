@@ -4,7 +4,13 @@ import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { Acknowledgement, findingId } from '../compliance';
 import { pinFlags } from '../private/pin-flags';
-import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
+import {
+  acknowledgeOneRegion,
+  createBucketKey,
+  encryptedWith,
+  loggedIn,
+  PRIVATE_BUCKET,
+} from '../private/private-bucket';
 import { throughS3 } from '../private/through-s3';
 import { decryptByS3, readFolder } from './archive-grants';
 
@@ -46,8 +52,7 @@ export class JournalKeys extends Construct {
     this.bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
       ...encryptedWith(this.encryptionKey),
-      serverAccessLogsBucket: props.accessLogsBucket,
-      serverAccessLogsPrefix: props.accessLogsBucket ? 'journal-keys/' : undefined,
+      ...loggedIn(props.accessLogsBucket, 'journal-keys'),
     });
     acknowledgeOneRegion(
       this.bucket,

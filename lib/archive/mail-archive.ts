@@ -3,7 +3,13 @@ import { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, IBucket, LifecycleRule, StorageClass, Transition } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
-import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
+import {
+  acknowledgeOneRegion,
+  createBucketKey,
+  encryptedWith,
+  loggedIn,
+  PRIVATE_BUCKET,
+} from '../private/private-bucket';
 import { pinFlags } from '../private/pin-flags';
 import { readFolder } from './archive-grants';
 import { ArchiveLock } from './archive-lock';
@@ -133,8 +139,7 @@ export class MailArchive extends Construct {
       // On from the start, so that a retention can be set later on the same bucket.
       objectLockEnabled: true,
       objectLockDefaultRetention: props.objectLock?.defaultRetention,
-      serverAccessLogsBucket: props.accessLogsBucket,
-      serverAccessLogsPrefix: props.accessLogsBucket ? 'archive/' : undefined,
+      ...loggedIn(props.accessLogsBucket, 'archive'),
       lifecycleRules: [
         {
           id: 'to-glacier',

@@ -9,7 +9,14 @@ import { Construct } from 'constructs';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
-import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
+import {
+  acknowledgeOneRegion,
+  createBucketKey,
+  encryptedWith,
+  loggedIn,
+  OLD_VERSIONS,
+  PRIVATE_BUCKET,
+} from '../private/private-bucket';
 import { throughS3 } from '../private/through-s3';
 import { addTopicAlarm } from '../private/topic-alarm';
 
@@ -166,15 +173,8 @@ export class ClientCertificates extends Construct {
     const bucket = new Bucket(this, 'Revocations', {
       ...PRIVATE_BUCKET,
       ...encryptedWith(key),
-      serverAccessLogsBucket: accessLogsBucket,
-      serverAccessLogsPrefix: accessLogsBucket ? 'client-revocations/' : undefined,
-      lifecycleRules: [
-        {
-          id: 'expire-old-versions',
-          noncurrentVersionExpiration: Duration.days(90),
-          abortIncompleteMultipartUploadAfter: Duration.days(7),
-        },
-      ],
+      ...loggedIn(accessLogsBucket, 'client-revocations'),
+      lifecycleRules: [OLD_VERSIONS],
     });
     acknowledgeOneRegion(
       bucket,

@@ -22,7 +22,7 @@ import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
 import { checkWhole, checkWholeDays } from '../private/check-whole';
 import { pinFlags } from '../private/pin-flags';
-import { acknowledgeOneRegion, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
+import { acknowledgeOneRegion, encryptedWith, loggedIn, PRIVATE_BUCKET } from '../private/private-bucket';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { throughS3 } from '../private/through-s3';
 import { allowReceiving } from '../security/key-policy';
@@ -242,8 +242,7 @@ export class SesInbound extends Construct implements IInboundMail {
     const bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
       ...encryptedWith(props.encryptionKey),
-      serverAccessLogsBucket: props.accessLogsBucket,
-      serverAccessLogsPrefix: props.accessLogsBucket ? 'inbound/' : undefined,
+      ...loggedIn(props.accessLogsBucket, 'inbound'),
       lifecycleRules: [
         // Longer than the queues keep anything that could ask for them.
         expire('mail', Duration.days(2 * WAITING_MAX.toDays() + 1)),

@@ -1,4 +1,4 @@
-import { Duration, Token } from 'aws-cdk-lib';
+import { Token } from 'aws-cdk-lib';
 import { Grant, IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
@@ -6,7 +6,14 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
-import { acknowledgeOneRegion, createBucketKey, encryptedWith, PRIVATE_BUCKET } from '../private/private-bucket';
+import {
+  acknowledgeOneRegion,
+  createBucketKey,
+  encryptedWith,
+  loggedIn,
+  OLD_VERSIONS,
+  PRIVATE_BUCKET,
+} from '../private/private-bucket';
 import { throughS3 } from '../private/through-s3';
 import { IMailDirectory } from './mail-directory';
 
@@ -109,15 +116,8 @@ export class FileDirectory extends Construct implements IMailDirectory {
     const bucket = new Bucket(this, 'Bucket', {
       ...PRIVATE_BUCKET,
       ...encryptedWith(key),
-      serverAccessLogsBucket: accessLogsBucket,
-      serverAccessLogsPrefix: accessLogsBucket ? 'directory/' : undefined,
-      lifecycleRules: [
-        {
-          id: 'expire-old-versions',
-          noncurrentVersionExpiration: Duration.days(90),
-          abortIncompleteMultipartUploadAfter: Duration.days(7),
-        },
-      ],
+      ...loggedIn(accessLogsBucket, 'directory'),
+      lifecycleRules: [OLD_VERSIONS],
     });
     acknowledgeOneRegion(bucket, 'The users file has 90 days of versions (test/directory/file-directory.test.ts).');
     return bucket;

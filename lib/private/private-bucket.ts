@@ -1,6 +1,14 @@
-import { RemovalPolicy } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import { IKey, Key } from 'aws-cdk-lib/aws-kms';
-import { BlockPublicAccess, Bucket, BucketEncryption, BucketProps, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
+import {
+  BlockPublicAccess,
+  Bucket,
+  BucketEncryption,
+  BucketProps,
+  IBucket,
+  LifecycleRule,
+  ObjectOwnership,
+} from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { acknowledge } from '../compliance';
 import { inRegulatoryPacks } from './rule-packs';
@@ -14,6 +22,18 @@ export const PRIVATE_BUCKET: BucketProps = {
   versioned: true,
   removalPolicy: RemovalPolicy.RETAIN,
 };
+
+/** For a bucket whose objects are written anew: what was before can be had for 90 days. */
+export const OLD_VERSIONS: LifecycleRule = {
+  id: 'expire-old-versions',
+  noncurrentVersionExpiration: Duration.days(90),
+  abortIncompleteMultipartUploadAfter: Duration.days(7),
+};
+
+/** Server access logs in a folder of that bucket; none without one. */
+export function loggedIn(accessLogsBucket: IBucket | undefined, folder: string): BucketProps {
+  return accessLogsBucket ? { serverAccessLogsBucket: accessLogsBucket, serverAccessLogsPrefix: `${folder}/` } : {};
+}
 
 /** A key for a bucket that has none from its owner: it turns each year, and stays as the bucket does. */
 export function createBucketKey(scope: Construct, id: string, description: string): Key {
