@@ -55,6 +55,7 @@ function makeStacks(): MailStack[] {
       journal: { sealed: true },
       backup: { restoreCheck: true },
       directory: MailDirectory.aurora(),
+      storage: MailStorage.efs({ replication: { region: 'eu-west-1' } }),
       singleSignOn: SingleSignOn.cognito(),
       relay: OutboundRelay.ses(),
       inbound: InboundMail.ses(),

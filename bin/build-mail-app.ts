@@ -23,7 +23,14 @@ import {
   ShardVolume,
   SingleSignOn,
 } from '../lib';
-import { archiveCopy, archiveReplication, archiveTiers, networkFirewall, operators } from './config-options';
+import {
+  archiveCopy,
+  archiveReplication,
+  archiveTiers,
+  networkFirewall,
+  operators,
+  replicatedStore,
+} from './config-options';
 import { AllowConfig, checkConfig, ConfigError, MailConfig } from './mail-config';
 import { nodeCertificate } from './node-certificate';
 
@@ -82,7 +89,7 @@ function stackProps(config: MailConfig): MailStackProps {
     messageSizeMax: config.messageSizeMiB === undefined ? undefined : Size.mebibytes(config.messageSizeMiB),
     mailboxQuota: config.mailboxQuotaMiB === undefined ? undefined : Size.mebibytes(config.mailboxQuotaMiB),
     sharedFolders: config.sharedFolders,
-    storage: config.shards && storage(config.shards),
+    storage: config.shards ? storage(config.shards) : replicatedStore(config),
     maintenanceWindow: maintenanceWindow(config),
     trashRetention: days(config.trashDays),
     junkRetention: days(config.junkDays),

@@ -14,6 +14,9 @@ import {
 /** Names of the services. */
 export const SERVICES: string[] = ['imaps', 'submission', 'submissions', 'pop3s', 'mx', 'managesieve'];
 
+/** A key of KMS. */
+export const KEY_ARN = matches(/^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key\/[A-Za-z0-9-]+$/, 'the ARN of a key');
+
 /** A region of AWS. */
 export const REGION = matches(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, 'a region such as eu-central-1');
 

@@ -10,6 +10,7 @@ import {
   IdentityCenterPrincipal,
   MailFirewallOptions,
   MailOperatorsOptions,
+  MailStorage,
 } from '../lib';
 import { MailConfig } from './mail-config';
 
@@ -44,6 +45,13 @@ export function archiveCopy({ archiveCopy: copy }: MailConfig): ArchiveCopyOptio
     credentials: Secret.fromSecretCompleteArn(imports(), 'ArchiveCopy', secretArn),
     lateAfter: lateMinutes === undefined ? undefined : Duration.minutes(lateMinutes),
   };
+}
+
+/** The store on EFS, with a copy in another region; nothing where there is none. */
+export function replicatedStore({ storeReplication: copy }: MailConfig): MailStorage | undefined {
+  if (!copy) return undefined;
+  const encryptionKey = copy.keyArn === undefined ? undefined : Key.fromKeyArn(imports(), 'Key', copy.keyArn);
+  return MailStorage.efs({ replication: { region: copy.region, encryptionKey } });
 }
 
 /** The copy in another region. */

@@ -20,6 +20,7 @@ import {
   checkNodeCertificate,
   checkOperators,
   checkSingleSignOn,
+  KEY_ARN,
   REGION,
   SERVICES,
 } from './config-field-checks';
@@ -312,6 +313,12 @@ export interface MailConfig {
   };
 
   /**
+   * A copy of the store in another region, minutes behind, docs/backup.md; `keyArn` is a key that exists there. Not with `shards`.
+   * @default - none: law may forbid that mail leaves the region
+   */
+  readonly storeReplication?: { readonly region: string; readonly keyArn?: string };
+
+  /**
    * Largest message, MiB.
    * @default 50
    */
@@ -542,11 +549,8 @@ const CHECKS: { readonly [field in keyof Required<MailConfig>]: Check } = {
   networkFirewall: checkNetworkFirewall,
   operators: checkOperators,
   archiveTiers: record({ glacierDays: optional(integer(1, 36_500)), deepArchiveDays: optional(integer(1, 36_500)) }),
-  archiveReplication: record({
-    bucketName: BUCKET,
-    keyArn: matches(/^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key\/[A-Za-z0-9-]+$/, 'the ARN of a key'),
-    region: REGION,
-  }),
+  storeReplication: record({ region: REGION, keyArn: optional(KEY_ARN) }),
+  archiveReplication: record({ bucketName: BUCKET, keyArn: KEY_ARN, region: REGION }),
   archiveCopy: record({
     endpoint: matches(/^https:\/\/[a-z0-9.-]+(:[0-9]{1,5})?$/, 'https:// and a host such as https://s3.example.net'),
     bucketName: BUCKET,
@@ -619,8 +623,13 @@ function checkTogether(config: MailConfig): void {
   if (config.archiveCopy && !config.journal) {
     throw new ConfigError('archiveCopy copies the journal; set journal: true, or remove archiveCopy');
   }
-  if (config.archiveReplication && config.archiveReplication.region === config.region) {
-    throw new ConfigError(`archiveReplication.region must be another region than ${config.region}`);
+  for (const copy of ['archiveReplication', 'storeReplication'] as const) {
+    if (config[copy] && config[copy].region === config.region) {
+      throw new ConfigError(`${copy}.region must be another region than ${config.region}`);
+    }
+  }
+  if (config.storeReplication && config.shards) {
+    throw new ConfigError('storeReplication is for EFS, not for shards; remove one');
   }
   const { glacierDays, deepArchiveDays } = config.archiveTiers ?? {};
   if (deepArchiveDays !== undefined && deepArchiveDays < (glacierDays ?? 90) + 90) {

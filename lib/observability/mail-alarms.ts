@@ -325,6 +325,8 @@ export class MailAlarms extends Construct {
     } else {
       this.watchLoad(store);
     }
+    const lag = store.metricReplicationLag(FIVE_MINUTES);
+    if (lag) this.watchReplication(lag);
     const storedBytes = sizeMax && store.metricStoredBytes({ period: Duration.hours(1) });
     if (storedBytes) {
       this.add('StoreLarge', {
@@ -335,6 +337,18 @@ export class MailAlarms extends Construct {
           'budget.',
       });
     }
+  }
+
+  private watchReplication(lag: IMetric): void {
+    this.add('StoreReplicationLate', {
+      metric: lag,
+      threshold: Duration.minutes(15).toSeconds(),
+      missing: TreatMissingData.BREACHING,
+      description:
+        'The copy of the store in the other region is more than 15 minutes behind, or has never been whole: making it the first ' +
+        'time takes hours. Check first: `aws efs describe-replication-configurations` for its status, then how much was ' +
+        'written (MeteredIOBytes).',
+    });
   }
 
   private watchVolumes(fleet: MailFleet): void {

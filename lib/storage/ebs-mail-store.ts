@@ -162,6 +162,11 @@ export class EbsMailStore extends Construct implements IMailStore {
     return undefined;
   }
 
+  /** EBS keeps no copy of a volume elsewhere. */
+  public metricReplicationLag(): undefined {
+    return undefined;
+  }
+
   private get storeName(): string {
     return Stack.of(this).stackName;
   }

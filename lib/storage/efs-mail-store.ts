@@ -1,4 +1,4 @@
-import { Annotations, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Annotations, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import { IMetric, MathExpression, Metric, MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import { ISecurityGroup, IVpc, Port, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
 import {
@@ -7,6 +7,7 @@ import {
   IFileSystem,
   LifecyclePolicy,
   PerformanceMode,
+  ReplicationConfiguration,
   ThroughputMode,
 } from 'aws-cdk-lib/aws-efs';
 import { AnyPrincipal, Effect, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
@@ -16,6 +17,18 @@ import { acknowledge } from '../compliance';
 import { NodeConfiguration } from '../node/node-configuration';
 import { pinFlags } from '../private/pin-flags';
 import { IMailStore } from './mail-store';
+
+/** A copy of the store in another region, which EFS makes and keeps up to date. */
+export interface StoreReplication {
+  /** Region of the copy, such as `eu-west-1`: another one than the stack's. */
+  readonly region: string;
+
+  /**
+   * Key of the copy at rest, in its region. It can't be changed later.
+   * @default - that region's AWS managed key for EFS
+   */
+  readonly encryptionKey?: IKey;
+}
 
 /** Properties of `EfsMailStore`. */
 export interface EfsMailStoreProps {
@@ -52,6 +65,12 @@ export interface EfsMailStoreProps {
    */
   readonly automaticBackups?: boolean;
 
+  /**
+   * A copy in another region (docs/backup.md). Not with an imported file system.
+   * @default - none: law may forbid that mail leaves the region
+   */
+  readonly replication?: StoreReplication;
+
   /** @default LifecyclePolicy.AFTER_30_DAYS */
   readonly infrequentAccessAfter?: LifecyclePolicy;
 
@@ -66,7 +85,8 @@ export interface EfsMailStoreProps {
  * Nodes reach it by NFSv4.1 through TLS to port 2049. They do not use IAM to mount (that needs the EFS helper, which
  * Debian does not package), so the security group decides who may mount.
  *
- * @throws when `archiveAfter` is not later than `infrequentAccessAfter`, which EFS refuses
+ * @throws when `archiveAfter` is not later than `infrequentAccessAfter`, which EFS refuses, and when `replication` is for an imported
+ * file system, or for the region of the stack
  */
 export class EfsMailStore extends Construct implements IMailStore {
   /** The file system, new or imported. */
@@ -75,12 +95,20 @@ export class EfsMailStore extends Construct implements IMailStore {
   public readonly storeArn: string;
   public readonly configuration: NodeConfiguration;
   private readonly imported: boolean;
+  private readonly replicated: boolean;
 
   constructor(scope: Construct, id: string, props: EfsMailStoreProps) {
     super(scope, id);
     pinFlags(this, '@aws-cdk/aws-efs:mountTargetOrderInsensitiveLogicalId');
 
     this.imported = props.fileSystem !== undefined;
+    this.replicated = props.replication !== undefined;
+    if (props.replication) checkReplication(props.replication, this);
+    if (props.replication && props.fileSystem) {
+      throw new Error(
+        'replication is for a file system that is made here; replicate the imported one where it is made',
+      );
+    }
     this.fileSystem = props.fileSystem ?? this.createFileSystem(props);
     if (props.fileSystem) {
       this.letNodesIn(props.fileSystem, props.nodeSecurityGroup);
@@ -133,6 +161,25 @@ export class EfsMailStore extends Construct implements IMailStore {
     );
   }
 
+  /**
+   * `TimeSinceLastSync`: how far the copy in the other region is behind, seconds; nothing where there is none.
+   *
+   * By a query, because its second dimension, the copy, is not known before it is made.
+   *
+   * @see https://docs.aws.amazon.com/efs/latest/ug/efs-metrics.html
+   */
+  public metricReplicationLag(options?: MetricOptions): IMetric | undefined {
+    if (!this.replicated) return undefined;
+    return new MathExpression({
+      expression:
+        'SELECT MAX(TimeSinceLastSync) FROM SCHEMA("AWS/EFS", FileSystemId, DestinationFileSystemId) ' +
+        `WHERE FileSystemId = '${this.storeId}'`,
+      label: 'Age of the copy in the other region',
+      usingMetrics: {},
+      period: options?.period,
+    });
+  }
+
   private metric(metricName: string, options: MetricOptions, dimensionsMap?: { [name: string]: string }): Metric {
     return new Metric({
       namespace: 'AWS/EFS',
@@ -151,6 +198,7 @@ export class EfsMailStore extends Construct implements IMailStore {
           `got ${days(archiveAfter)} days; choose a later class transition`,
       );
     }
+    const { replication } = props;
     const fileSystem = new FileSystem(this, 'FileSystem', {
       vpc: props.vpc,
       vpcSubnets: props.vpcSubnets,
@@ -163,6 +211,8 @@ export class EfsMailStore extends Construct implements IMailStore {
       transitionToArchivePolicy: archiveAfter,
       enableAutomaticBackups: props.automaticBackups ?? true,
       removalPolicy: RemovalPolicy.RETAIN,
+      replicationConfiguration:
+        replication && ReplicationConfiguration.regionalFileSystem(replication.region, replication.encryptionKey),
       allowAnonymousAccess: true,
       fileSystemPolicy: mountTargetsAndTlsOnly(),
     });
@@ -219,6 +269,17 @@ function mountTargetsAndTlsOnly(): PolicyDocument {
       }),
     ],
   });
+}
+
+function checkReplication({ region }: StoreReplication, scope: Construct): void {
+  const own = Stack.of(scope).region;
+  if (Token.isUnresolved(region)) return;
+  if (!/^[a-z]{2}(-[a-z]+)+-[0-9]$/.test(region)) {
+    throw new Error(`replication.region must be a region such as eu-west-1, got ${JSON.stringify(region)}`);
+  }
+  if (region === own) {
+    throw new Error(`replication.region must be another region than ${own}, which has the store; choose one`);
+  }
 }
 
 function days(policy: LifecyclePolicy): number {

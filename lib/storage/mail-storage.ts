@@ -4,7 +4,7 @@ import { Duration } from 'aws-cdk-lib';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import { EbsMailStore, ShardSnapshot } from './ebs-mail-store';
-import { EfsMailStore } from './efs-mail-store';
+import { EfsMailStore, StoreReplication } from './efs-mail-store';
 import { IMailStore } from './mail-store';
 import { ShardVolume } from './shard-volume';
 
@@ -56,6 +56,12 @@ export interface EfsStorageOptions {
    * @default LifecyclePolicy.AFTER_90_DAYS
    */
   readonly archiveAfter?: LifecyclePolicy;
+
+  /**
+   * A copy in another region, minutes behind (docs/backup.md). Not with `fileSystem`.
+   * @default - none: law may forbid that mail leaves the region
+   */
+  readonly replication?: StoreReplication;
 }
 
 /** How mail is kept on EBS. */
@@ -135,6 +141,7 @@ class EfsStorage extends MailStorage {
       fileSystem: this.options.fileSystem,
       infrequentAccessAfter: this.options.infrequentAccessAfter,
       archiveAfter: this.options.archiveAfter,
+      replication: this.options.replication,
     });
   }
 }

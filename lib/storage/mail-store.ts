@@ -69,4 +69,7 @@ export interface IMailStore extends IMeasuredStore {
 
   /** Stored bytes, all storage classes; nothing where only the node knows. */
   metricStoredBytes(options?: MetricOptions): IMetric | undefined;
+
+  /** How far a copy in another region is behind, seconds; nothing where there is none. */
+  metricReplicationLag(options?: MetricOptions): IMetric | undefined;
 }

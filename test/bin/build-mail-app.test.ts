@@ -149,10 +149,14 @@ test('operators, copies and classes of the archive, the firewall and the acceler
     restoreAccess: { sources: ['192.0.2.7/32'], rotateDays: 10 },
     archiveTiers: { glacierDays: 30, deepArchiveDays: 120 },
     archiveReplication: { bucketName: 'second-copy', keyArn: KEY, region: 'eu-west-1' },
+    storeReplication: { region: 'eu-west-1', keyArn: KEY },
     archiveCopy: {
       ...{ endpoint: 'https://s3.example.net', bucketName: 'copy', concurrency: 20, lateMinutes: 10 },
       secretArn: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:mail/copy-AbCdEf',
     },
+  });
+  made.hasResourceProperties('AWS::EFS::FileSystem', {
+    ReplicationConfiguration: { Destinations: [{ Region: 'eu-west-1', KmsKeyId: KEY }] },
   });
   made.hasResourceProperties('AWS::IAM::Role', {
     MaxSessionDuration: 7200,

@@ -59,6 +59,7 @@ test('takes a domain alone, and everything together', () => {
     restoreAccess: { sources: ['192.0.2.7/32'], rotateDays: 10 },
     archiveTiers: { glacierDays: 30, deepArchiveDays: 120 },
     archiveReplication: { bucketName: 'copy', keyArn: KEY, region: 'eu-west-1' },
+    storeReplication: { region: 'eu-west-1', keyArn: KEY },
     archiveCopy: { endpoint: 'https://s3.example.net', bucketName: 'copy', secretArn: SECRET, lateMinutes: 10 },
     archiveLock: { mode: 'governance', days: 365 },
     journal: true,
@@ -188,6 +189,12 @@ test.each<[string, object, string]>([
     { ...located, archiveReplication: { bucketName: 'copy', keyArn: KEY, region: 'eu-central-1' } },
     'must be another region than eu-central-1',
   ],
+  [
+    'a copy of the store in the same region',
+    { ...located, storeReplication: { region: 'eu-central-1' } },
+    'storeReplication.region must be another region than eu-central-1',
+  ],
+  ['a copy of shards', { shards: {}, storeReplication: { region: 'eu-west-1' } }, 'is for EFS, not for shards'],
   [
     'a second copy without a key',
     { archiveReplication: { bucketName: 'copy', region: 'eu-west-1' } },

@@ -1,5 +1,6 @@
-import { Stack } from 'aws-cdk-lib';
+import { Duration, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { SecurityGroup, SubnetType, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { FileSystem, LifecyclePolicy } from 'aws-cdk-lib/aws-efs';
 import { Key } from 'aws-cdk-lib/aws-kms';
@@ -160,4 +161,55 @@ test('leaves backups to a plan of the owner, which the rule packs then want to s
   expect(inPlan()).toHaveLength(2);
   new MailBackup(stack, 'Backup', { fileSystemArn: store.storeArn });
   expect(inPlan()).toEqual([]);
+});
+
+describe('a copy in another region', () => {
+  const OTHER_KEY = 'arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555';
+  const located = () => testStack(undefined, { account: '111122223333', region: 'eu-central-1' });
+
+  test('is kept by EFS, under its own key', () => {
+    const stack = located();
+    const encryptionKey = Key.fromKeyArn(stack, 'OtherKey', OTHER_KEY);
+    new EfsMailStore(stack, 'Store', { ...given(stack), replication: { region: 'eu-west-1', encryptionKey } });
+    Template.fromStack(stack).hasResourceProperties('AWS::EFS::FileSystem', {
+      ReplicationConfiguration: { Destinations: [{ Region: 'eu-west-1', KmsKeyId: OTHER_KEY }] },
+    });
+  });
+
+  test('is asked how far it is behind, whichever file system it is', () => {
+    const stack = located();
+    const store = new EfsMailStore(stack, 'Store', { ...given(stack), replication: { region: 'eu-west-1' } });
+    new Alarm(stack, 'Late', {
+      metric: store.metricReplicationLag({ period: Duration.minutes(5) })!,
+      threshold: 900,
+      evaluationPeriods: 3,
+    });
+    const [alarm] = Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm'));
+    const [query, ...more] = alarm.Properties.Metrics;
+    expect(more).toEqual([]);
+    expect(query).toMatchObject({ Period: 300, ReturnData: true });
+    expect(query.Expression['Fn::Join'][1]).toEqual([
+      'SELECT MAX(TimeSinceLastSync) FROM SCHEMA("AWS/EFS", FileSystemId, DestinationFileSystemId) WHERE FileSystemId = \'',
+      { Ref: expect.stringMatching(/^StoreFileSystem/) },
+      "'",
+    ]);
+    Annotations.fromStack(stack).hasNoWarning('*', Match.anyValue());
+  });
+
+  test('is refused where it can not be', () => {
+    const make = (extra: (stack: Stack) => Partial<EfsMailStoreProps>) => () => {
+      const stack = located();
+      return new EfsMailStore(stack, 'Store', { ...given(stack), ...extra(stack) });
+    };
+    expect(make(() => ({ replication: { region: 'eu-central-1' } }))).toThrow(
+      'replication.region must be another region than eu-central-1',
+    );
+    expect(make(() => ({ replication: { region: 'Ireland' } }))).toThrow(
+      'must be a region such as eu-west-1, got "Ireland"',
+    );
+    const [, imported] = inputs[1];
+    expect(make((stack) => ({ ...imported(stack), replication: { region: 'eu-west-1' } }))).toThrow(
+      'replicate the imported one where it is made',
+    );
+  });
 });
