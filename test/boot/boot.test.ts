@@ -94,7 +94,7 @@ describe('seen through a second mount, with caches and locks of its own', () => 
     expect(await size()).toBe('2');
     await node.shell(`echo more >>${OTHER}/mail/seen; sync`);
     expect(await size()).toBe('2'); // for a minute (actimeo)
-    expect(await control(node, 'release')).toMatch(/^ok/);
+    expect(await control(node, 'forget')).toMatch(/^ok/);
     expect(await size()).toBe('7');
   });
 

@@ -321,22 +321,18 @@ export function securitySuite(system: () => System): void {
       });
 
       test('the challenge of nobody takes as long as that of a user', async () => {
-        const times = async (user: (index: number) => string) => {
-          const all: number[] = [];
-          for (let index = 0; index < 25; index++) {
-            const { milliseconds, close } = await exchange(user(index));
-            close();
-            all.push(milliseconds);
-          }
-          return all.sort((a, b) => a - b)[12];
-        };
-        const ratios: number[] = [];
-        do {
-          const known = await times(() => system().alice.address);
-          ratios.push((await times((index) => nobody(index))) / known);
-        } while (Math.abs(ratios.at(-1)! - 1) > 0.2 && ratios.length < 3);
-        expect(ratios.at(-1)).toBeGreaterThan(0.8);
-        expect(ratios.at(-1)).toBeLessThan(1.2);
+        // In turns: what else the machine does meets both alike.
+        const times = { known: [] as number[], nobody: [] as number[] };
+        for (let index = 0; index < 100; index++) {
+          const kind = index % 2 === 0 ? 'known' : 'nobody';
+          const { milliseconds, close } = await exchange(kind === 'known' ? system().alice.address : nobody(index));
+          close();
+          times[kind].push(milliseconds);
+        }
+        const median = (all: number[]) => all.sort((a, b) => a - b)[all.length / 2];
+        const ratio = median(times.nobody) / median(times.known);
+        expect(ratio).toBeGreaterThan(0.8);
+        expect(ratio).toBeLessThan(1.2);
       }, 60_000);
     });
 

@@ -148,7 +148,7 @@ export function takeOverSuite(system: () => System): void {
     await waitFor('the run', 5000, async () =>
       (await home.shell('systemctl is-active mail-take-over || true')) === 'activating\n' ? true : undefined,
     );
-    expect(await control(home, 'release')).toMatch(/^ok [1-9]\d*$/);
+    expect(await control(home, 'release-sessions')).toMatch(/^ok [1-9]\d*$/);
     expect(await locksOf(came)).toEqual(['./.Trash/dovecot.index.log.lock']);
     expect(await home.shell('systemctl --failed --no-legend')).toBe('');
     // Nobody came with this one.
