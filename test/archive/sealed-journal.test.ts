@@ -15,7 +15,8 @@ import { parseKey, tagOf } from '../../bin/restore/journal-key';
 import { JournalKeys } from '../../bin/restore/journal-keys';
 import { readMessage } from '../../bin/restore/journal-message';
 import type { Fate, ProxiedRequest } from '../support/faulty-proxy';
-import { Copy, describeWithAge, JournalBench, Journalled, queueIdAt } from '../support/journal';
+import { Copy, JournalBench, Journalled, queueIdAt } from '../support/journal';
+import { describeWithAge } from '../support/with-age';
 
 jest.setTimeout(120_000);
 

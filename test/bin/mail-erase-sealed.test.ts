@@ -15,7 +15,8 @@ import { tagOf } from '../../bin/restore/journal-key';
 import { UserDirectory } from '../../bin/users/user-directory';
 import { subjectOf } from '../../bin/users/user-file';
 import type { Fate } from '../support/faulty-proxy';
-import { describeWithAge, JournalBench, queueIdAt } from '../support/journal';
+import { JournalBench, queueIdAt } from '../support/journal';
+import { describeWithAge } from '../support/with-age';
 
 // A journal as the daemon of nodes writes it, sealed and locked: what mail-erase can't delete it makes unreadable.
 

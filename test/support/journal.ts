@@ -19,9 +19,6 @@ import { MotoServer, startMotoServer } from './moto-server';
 
 const SERVE = join(__dirname, '..', '..', 'assets', 'node', 'libexec', 'journal', 'serve');
 
-/** Tests of sealed journals, where the program is that seals them (Debian's package age). */
-export const describeWithAge = spawnSync('age', ['--version']).status === 0 ? describe : describe.skip;
-
 /** Listens and hands over the sockets as systemd does for mail-journal.socket. */
 const ACTIVATE = `
 import os, socket, sys

@@ -283,7 +283,7 @@ export function securitySuite(system: () => System): void {
 
       test('who may not log in by a password is like nobody', async () => {
         const [domain] = system().cluster.domains;
-        const users = [`gone@${domain}`, `away@${domain}`];
+        const users = [`scram-gone@${domain}`, `scram-away@${domain}`];
         const directory = system().cluster.userDirectory();
         await directory.update((file) => {
           for (const user of users) file.add(user, `${user}-has-a-password`);

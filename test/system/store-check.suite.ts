@@ -43,19 +43,12 @@ export function storeCheckSuite(system: () => System): void {
       ...{ host: view.address, port: 25, pool: true, maxConnections: 2, maxMessages: 1e6 },
       tls: { ca: view.authority, servername: view.hostname },
     });
-    await Promise.all(
-      Array.from({ length: COUNT }, (_none, index) =>
-        client.sendMail({
-          envelope: { from: 'someone@example.net', to: [index % 2 ? alice.address : bob.address] },
-          raw: `From: <someone@example.net>\r\nSubject: ${randomUUID()}\r\n\r\nhello ${index}\r\n.\r\n${'x'.repeat(2000)}\r\n`,
-        }),
-      ),
-    );
-    client.close();
-    await waitFor('all of it in the journal', 60_000, async () =>
-      (await readJournal(s3, bucket())).length >= before + COUNT ? true : undefined,
-    );
-    await waitFor('all of it in the mailboxes', 60_000, async () => {
+    const send = (index: number) =>
+      client.sendMail({
+        envelope: { from: 'someone@example.net', to: [index % 2 ? alice.address : bob.address] },
+        raw: `From: <someone@example.net>\r\nSubject: ${randomUUID()}\r\n\r\nhello ${index}\r\n.\r\n${'x'.repeat(2000)}\r\n`,
+      });
+    const inMailboxes = async () => {
       let count = 0;
       for (const user of [alice, bob]) {
         const imap = imapClient(view, user);
@@ -63,8 +56,22 @@ export function storeCheckSuite(system: () => System): void {
         count += (await imap.status('INBOX', { messages: true })).messages!;
         await imap.logout();
       }
-      return count >= COUNT ? true : undefined;
-    });
+      return count;
+    };
+    const present = await inMailboxes();
+    const delivered = (number: number) =>
+      waitFor('all of it in the mailboxes', 60_000, async () =>
+        (await inMailboxes()) >= present + number ? true : undefined,
+      );
+    await Promise.all(Array.from({ length: COUNT - 1 }, (_none, index) => send(index)));
+    await delivered(COUNT - 1);
+    // Alice's newest, by its time as well as by its UID.
+    await send(COUNT - 1);
+    await delivered(COUNT);
+    client.close();
+    await waitFor('all of it in the journal', 60_000, async () =>
+      (await readJournal(s3, bucket())).length >= before + COUNT ? true : undefined,
+    );
     s3.destroy();
   }, 180_000);
 
