@@ -12,6 +12,7 @@ import { NodeConfiguration } from '../node/node-configuration';
 import { checkWhole } from '../private/check-whole';
 import { parseCidr, parseCidrs } from '../private/cidr';
 import { HandlerFunction } from '../private/handler-function';
+import { tellMissing } from '../private/list-bucket';
 import { pinFlags } from '../private/pin-flags';
 import { acknowledgeOneRegion, encryptedWith, loggedIn, OLD_VERSIONS, PRIVATE_BUCKET } from '../private/private-bucket';
 import { addTopicAlarm } from '../private/topic-alarm';
@@ -309,12 +310,7 @@ export class MailBlockLists extends Construct {
         actions,
         resources: [this.bucket.arnForObjects(OBJECT_KEY)],
       }),
-      new PolicyStatement({
-        // Without it S3 answers 403 for an object that is not there yet, which looks like a broken permission.
-        sid: 'SeeThatThereAreNoBlockListsYet',
-        actions: ['s3:ListBucket'],
-        resources: [this.bucket.bucketArn],
-      }),
+      tellMissing('SeeThatThereAreNoBlockListsYet', this.bucket),
       new PolicyStatement({
         sid: 'UseKeyOfBlockLists',
         actions: keyActions,

@@ -14,6 +14,7 @@ import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { checkWhole } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
+import { listFolders } from '../private/list-bucket';
 import { readSecret } from '../private/secret-access';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { throughS3 } from '../private/through-s3';
@@ -276,13 +277,11 @@ export class ArchiveCopy extends Construct {
 
   private readStatements(bucket: IBucket, key?: IKey): PolicyStatement[] {
     const statements = [
-      new PolicyStatement({
-        sid: 'TellMissingFromForbidden',
-        actions: ['s3:ListBucket', 's3:ListBucketVersions'],
-        resources: [bucket.bucketArn],
-        // IfExists: a read names no prefix, and without leave to list S3 answers 403 for what is not there.
-        conditions: { StringLikeIfExists: { 's3:prefix': FOLDERS.map((folder) => `${folder}*`) } },
-      }),
+      listFolders(
+        'TellMissingFromForbidden',
+        bucket,
+        FOLDERS.map((folder) => `${folder}*`),
+      ),
       new PolicyStatement({
         sid: 'ReadArchive',
         actions: ['s3:GetObject', 's3:GetObjectVersion'],

@@ -9,6 +9,7 @@ import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { checkWhole } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
+import { listFolders } from '../private/list-bucket';
 import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { throughS3 } from '../private/through-s3';
@@ -219,13 +220,7 @@ export class EvidenceChain extends Construct {
 
   private statements(bucket: IBucket, bucketKey: IKey | undefined, signingKey: IKey): PolicyStatement[] {
     const statements = [
-      new PolicyStatement({
-        sid: 'ListJournalAndEvidence',
-        actions: ['s3:ListBucket', 's3:ListBucketVersions'],
-        resources: [bucket.bucketArn],
-        // IfExists: a read names no prefix, and without leave to list S3 answers 403 for what is not there.
-        conditions: { StringLikeIfExists: { 's3:prefix': ['journal/*', 'evidence/*'] } },
-      }),
+      listFolders('ListJournalAndEvidence', bucket, ['journal/*', 'evidence/*']),
       new PolicyStatement({
         // Digests come with the permission to read.
         sid: 'ReadDigestsAndEvidence',

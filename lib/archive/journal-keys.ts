@@ -3,6 +3,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { Acknowledgement, findingId } from '../compliance';
+import { tellMissing } from '../private/list-bucket';
 import { pinFlags } from '../private/pin-flags';
 import {
   acknowledgeOneRegion,
@@ -75,12 +76,7 @@ export class JournalKeys extends Construct {
         actions: ['s3:GetObject'],
         resources: [this.bucket.arnForObjects('public/*')],
       }),
-      new PolicyStatement({
-        // Without it S3 answers 403 for a key that is not there yet.
-        sid: 'SeeThatThereIsNoKey',
-        actions: ['s3:ListBucket'],
-        resources: [this.bucket.bucketArn],
-      }),
+      tellMissing('SeeThatThereIsNoKey', this.bucket),
       new PolicyStatement({
         sid: 'EncryptPrivateHalves',
         actions: ['kms:GenerateDataKey'],

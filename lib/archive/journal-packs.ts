@@ -9,6 +9,7 @@ import { acknowledge, findingId } from '../compliance';
 import { METRIC_NAMESPACE } from '../node/fleet-metrics';
 import { checkWholeDays } from '../private/check-whole';
 import { HandlerFunction } from '../private/handler-function';
+import { listFolders } from '../private/list-bucket';
 import { callEvery } from '../private/on-schedule';
 import { addTopicAlarm } from '../private/topic-alarm';
 import { throughS3 } from '../private/through-s3';
@@ -155,13 +156,7 @@ export class JournalPacks extends Construct {
 
   private statements(bucket: IBucket, folders: string[], key?: IKey): PolicyStatement[] {
     const statements = [
-      new PolicyStatement({
-        sid: 'ListJournalAndPacks',
-        actions: ['s3:ListBucket', 's3:ListBucketVersions'],
-        resources: [bucket.bucketArn],
-        // IfExists: a read names no prefix, and without leave to list S3 answers 403 for what is not there.
-        conditions: { StringLikeIfExists: { 's3:prefix': folders } },
-      }),
+      listFolders('ListJournalAndPacks', bucket, folders),
       new PolicyStatement({
         sid: 'ReadJournalAndPacks',
         actions: ['s3:GetObject', 's3:GetObjectVersion'],

@@ -8,6 +8,7 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { agentMetric } from '../node/fleet-metrics';
 import { NodeConfiguration } from '../node/node-configuration';
+import { tellMissing } from '../private/list-bucket';
 import { pinFlags } from '../private/pin-flags';
 import {
   acknowledgeOneRegion,
@@ -191,12 +192,7 @@ export class ClientCertificates extends Construct {
         actions: ['s3:GetObject'],
         resources: [this.revocationsBucket.arnForObjects(REVOCATIONS_KEY)],
       }),
-      new PolicyStatement({
-        // Without it S3 answers 403 for an object that is not there yet, which looks like a broken permission.
-        sid: 'SeeThatThereAreNoListsYet',
-        actions: ['s3:ListBucket'],
-        resources: [this.revocationsBucket.bucketArn],
-      }),
+      tellMissing('SeeThatThereAreNoListsYet', this.revocationsBucket),
       new PolicyStatement({
         sid: 'DecryptRevocationLists',
         actions: ['kms:Decrypt'],

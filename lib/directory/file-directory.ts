@@ -5,6 +5,7 @@ import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { NodeConfiguration } from '../node/node-configuration';
+import { tellMissing } from '../private/list-bucket';
 import { pinFlags } from '../private/pin-flags';
 import {
   acknowledgeOneRegion,
@@ -130,12 +131,7 @@ export class FileDirectory extends Construct implements IMailDirectory {
         actions: ['s3:GetObject'],
         resources: [this.objectArn],
       }),
-      new PolicyStatement({
-        // Without it S3 answers 403 for a file that is not there yet, which looks like a broken permission.
-        sid: 'SeeThatThereAreNoUsersYet',
-        actions: ['s3:ListBucket'],
-        resources: [this.bucket.bucketArn],
-      }),
+      tellMissing('SeeThatThereAreNoUsersYet', this.bucket),
     ];
     if (this.encryptionKey) {
       statements.push(

@@ -1,10 +1,10 @@
-import { Stack, Tokenization } from 'aws-cdk-lib';
+import { Tokenization } from 'aws-cdk-lib';
 import { ManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { Endpoint } from 'aws-cdk-lib/aws-rds';
 import { CfnDocument } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
 import { MailFleet } from '../node';
-import { letStartSessions, tagNodes } from './session-rights';
+import { letStartSessions, sessionCommand, tagNodes } from './session-rights';
 
 /** Port on the person's machine, unless they choose another. */
 const LOCAL_PORT = 5433;
@@ -61,7 +61,7 @@ export class DirectoryTunnel extends Construct {
       },
     });
     this.documentName = document.ref;
-    this.command = `aws ssm start-session --region ${Stack.of(this).region} --document-name ${this.documentName} --target NODE`;
+    this.command = sessionCommand(this, this.documentName);
     tagNodes(props.fleet);
   }
 

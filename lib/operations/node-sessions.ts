@@ -6,7 +6,7 @@ import { CfnDocument } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
 import { acknowledge, findingId } from '../compliance';
 import { MailFleet } from '../node';
-import { letStartSessions, tagNodes } from './session-rights';
+import { letStartSessions, sessionCommand, tagNodes } from './session-rights';
 
 /** A shell in which nothing happens is closed after this many minutes. */
 const IDLE_MINUTES = 15;
@@ -75,7 +75,7 @@ export class NodeSessions extends Construct {
       },
     });
     this.documentName = document.ref;
-    this.command = `aws ssm start-session --region ${Stack.of(this).region} --document-name ${this.documentName} --target NODE`;
+    this.command = sessionCommand(this, this.documentName);
     this.letNodesLog(props.fleet);
     tagNodes(props.fleet);
   }

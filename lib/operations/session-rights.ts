@@ -14,6 +14,11 @@ export function tagNodes(fleet: MailFleet): void {
   }
 }
 
+/** What a person types to start a session by a document; with the id of a node in place of `NODE`. */
+export function sessionCommand(scope: Construct, documentName: string): string {
+  return `aws ssm start-session --region ${Stack.of(scope).region} --document-name ${documentName} --target NODE`;
+}
+
 /**
  * What a person's policy must have to start Session Manager's sessions on nodes by one document and by no other, and to end their own.
  *

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { MailStack, sizeFor } from '../../lib';
-import { ALARMS_PAGE, alarmDescriptions, stacksWithEverything } from '../../bin/alarm-tables';
+import { ALARMS_PAGE, alarmDescriptions } from '../../bin/alarm-tables';
+import { stacksWithEverything } from '../../bin/stacks-with-everything';
 
 const ROOT = join(__dirname, '..', '..');
 

@@ -1,16 +1,7 @@
 import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { AccountRootPrincipal } from 'aws-cdk-lib/aws-iam';
-import {
-  MailDirectory,
-  MailService,
-  MailStack,
-  MailStackProps,
-  NodeCertificate,
-  OutboundRelay,
-  RetentionProfile,
-  SingleSignOn,
-} from '../../lib';
+import { stacksWithEverything } from '../../bin/stacks-with-everything';
+import { MailStack, MailStackProps, NodeCertificate } from '../../lib';
 
 interface Statement {
   readonly Effect: 'Allow' | 'Deny';
@@ -18,38 +9,17 @@ interface Statement {
   readonly NotAction?: string | string[];
 }
 
+const small = (props: Partial<MailStackProps> = {}) =>
+  new MailStack(new App(), 'MailStack', { domain: 'example.com', ...props });
+
 /** Between them, everything that gives somebody a permission. */
-const stacks: [string, MailStackProps][] = [
-  ['the smallest', { domain: 'example.com' }],
-  [
-    'the largest',
-    {
-      domain: 'example.com',
-      services: MailService.all(),
-      dns: {},
-      relay: OutboundRelay.ses(),
-      singleSignOn: SingleSignOn.cognito(),
-      directory: MailDirectory.aurora(),
-      filtering: {},
-      blockLists: {},
-      journal: {},
-      backup: { restoreCheck: true },
-      restoreAccess: { sources: ['192.0.2.7/32'] },
-      shieldAdvanced: true,
-      retention: RetentionProfile.gdpr(),
-      alarmEmail: 'postmaster@example.com',
-      operators: {
-        operators: [new AccountRootPrincipal()],
-        auditors: [new AccountRootPrincipal()],
-        helpDesk: [new AccountRootPrincipal()],
-        erasure: true,
-        restore: true,
-      },
-    },
-  ],
+const stacks: [string, () => MailStack][] = [
+  ['the smallest', small],
+  ['one with every part, with EFS', () => stacksWithEverything()[0]],
+  ['one with every part, with shards', () => stacksWithEverything()[1]],
   [
     'one with certificates by DNS',
-    { domain: 'example.com', nodeCertificate: NodeCertificate.dns01({ email: 'postmaster@example.com' }) },
+    () => small({ nodeCertificate: NodeCertificate.dns01({ email: 'postmaster@example.com' }) }),
   ],
 ];
 
@@ -71,10 +41,10 @@ function allowed(value: unknown): string[] {
 
 const wild = (action: string) => /\*|^not /.test(action);
 
-describe.each(stacks)('security of policies: %s', (_name, props) => {
+describe.each(stacks)('security of policies: %s', (_name, make) => {
   let resources: { Type: string; Properties?: unknown }[];
   beforeAll(() => {
-    resources = Object.values(Template.fromStack(new MailStack(new App(), 'MailStack', props)).toJSON().Resources);
+    resources = Object.values(Template.fromStack(make()).toJSON().Resources);
   });
 
   test('no role may do what a wildcard stands for', () => {

@@ -15,8 +15,6 @@ export class HeldRing {
   private areOthersReady = false;
   private finishedAt?: number;
   private reportedBefore = 0;
-  private settledOnce = false;
-  /** A ring with this node was settled: users may have come. */
   private served = false;
 
   /** @param shards all shards of the store; undefined where all nodes share one */
@@ -41,9 +39,9 @@ export class HeldRing {
     return this.isReady ? this.current.version : this.reported;
   }
 
-  /** Whether all nodes could: users wait the less, the closer together their sessions end. */
-  public get allReady(): boolean {
-    return this.isReady && this.areOthersReady;
+  /** Whether the others could: users wait the less, the closer together their sessions end. */
+  public get othersReady(): boolean {
+    return this.areOthersReady;
   }
 
   /** Whether the sessions of users who moved with the current ring have ended. */
@@ -51,9 +49,9 @@ export class HeldRing {
     return this.finishedAt !== undefined;
   }
 
-  /** Whether a ring was settled under this lease. */
-  public get everSettled(): boolean {
-    return this.settledOnce;
+  /** Whether a ring with this node was settled under this lease: users may have come. */
+  public get hasServed(): boolean {
+    return this.served;
   }
 
   /**
@@ -121,7 +119,6 @@ export class HeldRing {
     if (this.finishedAt === undefined || sentAt < this.finishedAt) return false;
     if (peers.some((peer) => isActive(peer) && peer.ring !== version)) return false;
     this.current = { ...this.current, settled: true, was: this.current.nodes };
-    this.settledOnce = true;
     this.served ||= this.current.nodes.includes(this.current.self);
     return true;
   }

@@ -135,7 +135,7 @@ export class Membership {
     if (version === 0) return 'no ring was seen under this lease yet';
     if (nodes.includes(this.me.address)) {
       // Later rings settle while the node serves; the first must before it does.
-      return this.ring.everSettled ? undefined : `ring ${version} is not settled yet`;
+      return this.ring.hasServed ? undefined : `ring ${version} is not settled yet`;
     }
     if (this.draining) return 'the node has left the ring';
     return this.able ? 'the node is about to join the ring' : 'not in the ring: Dovecot is not ready';
@@ -317,7 +317,7 @@ export class Membership {
     if (view.version === 0 || finished) return;
     if (now - this.ringTakenAt > TIMES.apply) this.lose("the sessions of users who moved can't be ended", now);
     else if (this.ring.ready !== view.version) this.request({ do: 'end-deliveries', view }, now);
-    else if (this.ring.allReady || now - this.ringTakenAt > TIMES.together) this.request({ do: 'kick', view }, now);
+    else if (this.ring.othersReady || now - this.ringTakenAt > TIMES.together) this.request({ do: 'kick', view }, now);
   }
 
   private observe(table: TableView, sentAt: number, now: number): void {

@@ -72,13 +72,25 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     name: 'disk',
     collect: async () => [{ name: 'DiskUtilization', unit: StandardUnit.Percent, value: await diskUtilization() }],
   },
-  ...ageMetrics('directory', 'DirectoryAge', directoryAge, options.directorySeen),
-  ...authorityMetrics(options.clientAuthorities),
-  ...revocationMetrics(options.clientRevocations),
+  ...fileMetric('directory', 'DirectoryAge', StandardUnit.Seconds, directoryAge, options.directorySeen),
+  ...fileMetric(
+    'client authorities',
+    'ClientAuthorityDaysLeft',
+    StandardUnit.Count,
+    soonestDaysLeft,
+    options.clientAuthorities,
+  ),
+  ...fileMetric(
+    'client revocations',
+    'ClientRevocationHoursLeft',
+    StandardUnit.Count,
+    revocationHoursLeft,
+    options.clientRevocations,
+  ),
   ...volumeMetrics(options.volume),
   ...filterMetrics(options.filter),
-  ...ageMetrics('block lists', 'BlockListAge', blockListAge, options.blockLists),
-  ...ageMetrics('token keys', 'TokenKeysAge', tokenKeysAge, options.tokenKeys),
+  ...fileMetric('block lists', 'BlockListAge', StandardUnit.Seconds, blockListAge, options.blockLists),
+  ...fileMetric('token keys', 'TokenKeysAge', StandardUnit.Seconds, tokenKeysAge, options.tokenKeys),
   {
     name: 'store latency',
     collect: async () => {
@@ -89,32 +101,6 @@ export const nodeMetrics = (options: NodeMetricsOptions): Collector[] => [
     },
   },
 ];
-
-const authorityMetrics = (path?: string): Collector[] =>
-  path === undefined
-    ? []
-    : [
-        {
-          name: 'client authorities',
-          collect: async () => {
-            const value = await soonestDaysLeft(path);
-            return [{ name: 'ClientAuthorityDaysLeft', unit: StandardUnit.Count, value }];
-          },
-        },
-      ];
-
-const revocationMetrics = (path?: string): Collector[] =>
-  path === undefined
-    ? []
-    : [
-        {
-          name: 'client revocations',
-          collect: async () => {
-            const value = await revocationHoursLeft(path);
-            return [{ name: 'ClientRevocationHoursLeft', unit: StandardUnit.Count, value }];
-          },
-        },
-      ];
 
 /** A volume is full when either runs out: blocks or inodes. */
 const volumeMetrics = (volume?: string): Collector[] =>
@@ -143,13 +129,12 @@ const filterMetrics = (sockets?: string[]): Collector[] =>
         },
       ];
 
-/** How old something is that nodes fetch, by the file that tells. */
-const ageMetrics = (
+/** What a file tells; no metric where there is no such file to be. */
+const fileMetric = (
   collector: string,
   name: string,
-  age: (path: string) => Promise<number>,
+  unit: StandardUnit,
+  read: (path: string) => Promise<number>,
   path?: string,
 ): Collector[] =>
-  path === undefined
-    ? []
-    : [{ name: collector, collect: async () => [{ name, unit: StandardUnit.Seconds, value: await age(path) }] }];
+  path === undefined ? [] : [{ name: collector, collect: async () => [{ name, unit, value: await read(path) }] }];

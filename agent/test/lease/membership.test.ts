@@ -299,6 +299,8 @@ test('a node that is new in the ring has no sessions to end, whatever ring it ha
   node.renewed();
   expect(node.latest('renew')).toMatchObject({ ready: 4, ring: 4 });
   expect(node.count('end-deliveries')).toBe(0);
+  // It is not there for anybody before it is settled in the ring itself.
+  expect(node.membership.status().reason).toBe('ring 4 is not settled yet');
 });
 
 test('what was ready for an older ring is not ready for the next', () => {
